@@ -1,0 +1,59 @@
+/* One line of text for each event worth knowing, on standard error.
+ *
+ * Receives   a level, the module's name, a message and its fields, from any module of broker/
+ * Hands on   one write(2) of a whole line: logfmt, or JSON
+ * Owns       the process' log settings
+ *
+ *   time=2026-11-23T06:16:17.123Z level=info process=worker-0 module=redis_link msg="link up"
+ * server=127.0.0.1:6379
+ *
+ * Only broker/ and client/cli/ log; common/ and proto/ return what went wrong instead. Values are
+ * escaped, so that no input can forge a line. Secrets are never passed in.
+ */
+#ifndef PROGRESSD_COMMON_LOG_H
+#define PROGRESSD_COMMON_LOG_H
+
+#include <stdint.h>
+
+#include "common/result.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_format { LOG_LOGFMT, LOG_JSON };
+
+/* Settings of this process. `process` ("supervisor", "worker-3") is copied. */
+void log_configure(enum log_level level, enum log_format format, const char *process);
+
+/* Names of the levels and formats: "error" … "debug"; "logfmt", "json". 0 or -EINVAL. */
+int log_level_from_name(const char *name, enum log_level *ret_level) MUST_CHECK;
+int log_format_from_name(const char *name, enum log_format *ret_format) MUST_CHECK;
+
+/* Whether a line of that level would be written: for fields that cost something to make. */
+int log_enabled(enum log_level level);
+
+struct log_field {
+    enum { LOG_FIELD_END, LOG_FIELD_TEXT, LOG_FIELD_INT } kind;
+    const char *name;
+    const char *text; /* need not end in NUL */
+    size_t text_len;
+    int64_t number;
+};
+
+#define LOG_TEXT(name, text_) ((struct log_field){LOG_FIELD_TEXT, name, text_, strlen(text_), 0})
+#define LOG_SPAN(name, text_, len_) ((struct log_field){LOG_FIELD_TEXT, name, text_, len_, 0})
+#define LOG_INT(name, number_) ((struct log_field){LOG_FIELD_INT, name, NULL, 0, number_})
+
+/* Writes one line; longer than 4 KiB it is cut. `fields` ends with LOG_FIELD_END. */
+void log_write(enum log_level level, const char *module, const char *message,
+               const struct log_field *fields);
+
+/* log_event(LOG_INFO, "hub", "task watched", LOG_TEXT("task", id), LOG_INT("watchers", 3)); */
+#define log_event(level, module, message, ...)                                           \
+    do {                                                                                 \
+        if (log_enabled(level)) {                                                        \
+            log_write(level, module, message,                                            \
+                      (const struct log_field[]){                                        \
+                          __VA_ARGS__ __VA_OPT__(, ){LOG_FIELD_END, NULL, NULL, 0, 0}}); \
+        }                                                                                \
+    } while (0)
+
+#endif

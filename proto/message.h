@@ -1,0 +1,66 @@
+/* The client protocol: what a client says, and what is said to it alone.
+ *
+ * Receives   a client's text message, from session
+ * Hands on   its checked members, or an error code with the member at fault; the texts of
+ *            subscribed, unsubscribed, error and pong
+ * Owns       nothing; names and codes come from messages.json by way of message_tables.h
+ *
+ * Messages of a task are not made here but in Redis (progress.lua), and passed on untouched:
+ * see redis_contract.h.
+ */
+#ifndef PROGRESSD_PROTO_MESSAGE_H
+#define PROGRESSD_PROTO_MESSAGE_H
+
+#include "common/text.h"
+#include "proto/json.h"
+#include "proto/message_tables.h" /* generated: enum client_type, enum error_code, close codes */
+#include "proto/redis_contract.h"
+
+/* A client's message. Which members are set depends on its type. */
+struct client_message {
+    enum client_type type;         /* CLIENT_SUBSCRIBE, _UNSUBSCRIBE, _GET_STATE, _PING */
+    char task_id[TASK_ID_MAX + 1]; /* decoded, valid; "" in a ping */
+    struct span token;             /* raw JSON string without its quotes, as a JWT needs no
+                                      escapes; {NULL, 0} when absent */
+    bool has_rev;
+    struct rev rev;        /* what the client has; run points into the text */
+    struct span timestamp; /* of a ping: the raw number; {NULL, 0} when absent */
+};
+
+/* What is wrong with a client's message. */
+struct client_message_error {
+    enum error_code code;          /* ERROR_INVALID_MESSAGE or ERROR_INVALID_TASK_ID */
+    char task_id[TASK_ID_MAX + 1]; /* the one the message names, if it is valid; else "" */
+    char text[128];                /* names the member at fault; no member's value is repeated */
+};
+
+enum message_outcome { MESSAGE_INVALID = 1 };
+
+/* Reads a client's message (valid UTF-8). A `subscribe` and the like without `taskId` take
+ * `default_task_id` (that of the URL; NULL: none). Members not in the protocol are ignored; members
+ * of it that come twice are refused. 0, or MESSAGE_INVALID with *ret_error. */
+int client_message_parse(struct span text, const char *default_task_id,
+                         struct client_message *ret_message,
+                         struct client_message_error *ret_error) MUST_CHECK;
+
+/* {"type":"subscribed","taskId":…,"payload":{"rev":…,"stages":[…],"expiresAt":…}}
+ * `rev` NULL: the task has no state yet. `stages`: a JSON array. `expires_at`: seconds since 1970,
+ * written as ISO 8601. */
+void message_subscribed(struct text *text, const char *task_id, const struct rev *rev,
+                        struct span stages, int64_t expires_at);
+
+/* {"type":"unsubscribed","taskId":…,"payload":{"reason":…}} */
+void message_unsubscribed(struct text *text, const char *task_id, const char *reason);
+
+/* {"type":"error","taskId":…,"payload":{"code","message","retryable","scope":"request"}} */
+void message_error(struct text *text, const char *task_id, enum error_code code,
+                   const char *message);
+
+/* {"type":"pong","timestamp":…}; without the member when the ping had none. */
+void message_pong(struct text *text, struct span timestamp);
+
+/* "2026-11-23T06:16:17.123Z": 24 characters and a NUL. */
+#define ISO8601_SIZE 25
+void iso8601_format(char buffer[ISO8601_SIZE], int64_t milliseconds_since_1970);
+
+#endif

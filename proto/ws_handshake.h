@@ -1,0 +1,35 @@
+/* The opening handshake of WebSocket (RFC 6455, 4).
+ *
+ * Receives   a parsed request, from connection; a response, from progressctl
+ * Hands on   the answer to send, or what is wrong with the request
+ * Owns       nothing
+ */
+#ifndef PROGRESSD_PROTO_WS_HANDSHAKE_H
+#define PROGRESSD_PROTO_WS_HANDSHAKE_H
+
+#include "common/text.h"
+#include "proto/http_request.h"
+
+#define WS_KEY_SIZE 25    /* base64 of 16 bytes, and a NUL */
+#define WS_ACCEPT_SIZE 29 /* base64 of a SHA-1, and a NUL */
+
+enum ws_handshake_outcome {
+    WS_HANDSHAKE_NONE = 1, /* no upgrade to WebSocket is asked for: 426 where only that is served */
+    WS_HANDSHAKE_BAD,      /* asked for, and wrong: 400 */
+    WS_HANDSHAKE_BAD_VERSION, /* not version 13: 426 with Sec-WebSocket-Version (4.4) */
+};
+
+/* Checks the request's side (4.2.1). 0, or an outcome; *ret_why (set with an outcome) says what is
+ * wrong, for the answer's body. */
+int ws_handshake_check(const struct http_request *request, const char **ret_why) MUST_CHECK;
+
+/* Appends the 101 response (4.2.2). No subprotocol and no extension is ever taken up. */
+void ws_handshake_respond(struct text *text, const struct http_request *request);
+
+/* Sec-WebSocket-Accept for a Sec-WebSocket-Key of 24 characters. */
+void ws_handshake_accept(const char *key, char ret_accept[WS_ACCEPT_SIZE]);
+
+/* A random Sec-WebSocket-Key, for clients. 0 or -EIO. */
+int ws_handshake_new_key(char ret_key[WS_KEY_SIZE]) MUST_CHECK;
+
+#endif
