@@ -15,10 +15,10 @@
 /* UTF8_ACCEPT (0): between characters, the state to begin with. UTF8_REJECT: invalid, for good.
  * Anything else: within a character. */
 #define UTF8_ACCEPT 0u
-#define UTF8_REJECT 1u
+#define UTF8_REJECT 6u
 
 /* Goes on from `state` over `len` bytes, and returns the new state. It rejects at the first byte
- * that no valid continuation has. Plain ASCII is passed eight bytes at a time. */
+ * that no valid continuation has. Plain ASCII is passed sixteen bytes at a time. */
 uint32_t utf8_check(uint32_t state, const void *data, size_t len) MUST_CHECK;
 
 /* Whether `len` bytes are whole, valid text. */
