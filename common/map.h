@@ -5,7 +5,8 @@
  * Owns       its slots; borrows keys and values
  *
  * Open addressing, linear probing, at most 3/4 full, deletion by moving back what follows. The
- * hash is seeded at random once per process, since task ids and addresses come from outside.
+ * hash (SipHash) is seeded at random once per process, since task ids and addresses come from
+ * outside.
  */
 #ifndef PROGRESSD_COMMON_MAP_H
 #define PROGRESSD_COMMON_MAP_H
@@ -33,7 +34,8 @@ void map_deinit(struct map *map);
 void *map_get(const struct map *map, const void *key, size_t key_len);
 
 /* Adds a key that is not in the map yet (asserted), with a value that is not NULL. The key must
- * stay where it is while it is in the map. 0, or -ENOMEM with the map unchanged. */
+ * stay where it is while it is in the map. 0, or with the map unchanged -ENOMEM, or at the
+ * process' first key getrandom(2)'s -errno. */
 int map_add(struct map *map, const void *key, size_t key_len, void *value) MUST_CHECK;
 
 /* Takes a key out and returns its value, or NULL if there was none. */
