@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
 """Writes from messages.json, the one definition of the protocol, what others need of it.
 
-usage: generate.py header MESSAGES.JSON OUTPUT.h      the C tables
+usage: generate.py header MESSAGES.JSON OUTPUT.h                       the C tables
+       generate.py lua MESSAGES.JSON PROGRESS.LUA OUTPUT.lua OUTPUT.h  the function library
+
+The function library comes out twice: as it can be loaded by hand, with the default settings, and
+as C, where the settings are filled in when it is loaded.
 """
 import json
+import re
 import sys
 
 
@@ -47,6 +52,7 @@ def header(protocol):
         f"#define TASK_ID_MAX {limits['taskIdMax']}",
         f"#define STAGES_MAX {limits['stagesMax']}",
         f"#define STAGE_MAX {limits['stageMax']}",
+        f"#define PREFIX_MAX {limits['prefixMax']}",
         f"#define PAYLOAD_MAX_DEFAULT {limits['payloadMaxDefault']}",
         "",
     ]
@@ -62,6 +68,21 @@ def header(protocol):
     out += ["/* Whether a newer message of the type makes an older one needless. */"]
     out += c_switch("bool", "task_message_type_supersedes", "enum task_message_type",
                     [(constant("TASK", k), boolean(v, "supersedes")) for k, v in task.items()],
+                    "false")
+
+    entered = {k: v.get("enters", {}) for k, v in task.items()}
+    out += ["/* The payload's member that names the stage a message enters, or NULL. */"]
+    out += c_switch("const char *", "task_message_type_stage", "enum task_message_type",
+                    [(constant("TASK", k), quoted(v["stage"])) for k, v in entered.items() if v],
+                    "NULL")
+    out += ["/* Whether it enters that stage also when it is the last one entered. */"]
+    out += c_switch("bool", "task_message_type_enters_again", "enum task_message_type",
+                    [(constant("TASK", k), boolean(v, "again")) for k, v in entered.items()],
+                    "false")
+
+    out += ["/* Whether it takes back an error that the task could go on from. */"]
+    out += c_switch("bool", "task_message_type_clears_error", "enum task_message_type",
+                    [(constant("TASK", k), boolean(v, "clearsError")) for k, v in task.items()],
                     "false")
 
     out += ["/* Why a client's request is refused. */"]
@@ -87,13 +108,149 @@ def header(protocol):
     return "\n".join(out)
 
 
+# ── progress.lua ─────────────────────────────────────────────────────────────────────────────────
+
+DOUBLE_MAX = 1.7976931348623157e308  # what JSON.parse reads beyond it is no number
+
+LIBRARY_HEAD = re.compile(
+    r"#!lua name=progress\n"
+    r"-- progressd library version=(\d+) state_ttl=86400 max_payload=(\d+)\n"
+    r"local STATE_TTL, MAX_PAYLOAD = 86400, \2 [^\n]*\n")
+
+
+def must(member):
+    """What a value must be, in the words of a refusal and of the documents."""
+    kind, low, high = member["kind"], member.get("min"), member.get("max")
+    if kind == "number":
+        words = f"a number from {low} to {high}" if high is not None else f"a number from {low} up"
+    elif kind == "string":
+        low, high = member.get("minLength", 0), member.get("maxLength")
+        words = ("a string" + (f" of {low} to {high} bytes" if low and high else
+                               f" of at most {high} bytes" if high else
+                               " that isn't empty" if low else ""))
+    else:
+        words = {
+            "boolean": "true or false",
+            "timestamp": "an ISO 8601 date and time such as 2026-11-23T06:16:17.123Z",
+            "enum": " or ".join(quoted(value) for value in member.get("values", [])),
+        }[kind]
+    return words + (" or null" if member.get("nullable") else "")
+
+
+def lua_value(value):
+    if isinstance(value, (bool, str)):
+        return json.dumps(value, ensure_ascii=False)
+    return repr(value)
+
+
+def lua_table(entries):
+    return "{ " + ", ".join(f"{k} = {lua_value(v)}" for k, v in entries.items()) + " }"
+
+
+def lua_member(name, member):
+    kind = member["kind"]
+    entries = {"name": name, "kind": kind, "must": must(member)}
+    if kind == "number":
+        entries |= {"min": member.get("min", -DOUBLE_MAX), "max": member.get("max", DOUBLE_MAX)}
+    elif kind == "string":
+        entries |= {"min": member.get("minLength", 0), "max": member.get("maxLength", 2 ** 31)}
+    elif kind == "enum":
+        (entries["value"],) = member["values"]
+    entries |= {flag: True for flag in ("required", "nullable") if member.get(flag)}
+    return lua_table(entries)
+
+
+def lua_types(task):
+    lines = ["local TYPES = {"]
+    for name, entry in task.items():
+        enters = entry.get("enters", {})
+        flags = {
+            "ends_task": entry.get("terminal"),
+            "goes_on_if": entry.get("goesOnIf"),
+            "clears_error": entry.get("clearsError"),
+            "timestamp": any(m.get("added") for m in entry["payload"].values()),
+            "stage": enters.get("stage"),
+            "enters_again": enters.get("again"),
+        }
+        flags = ", ".join(f"{k} = {lua_value(v)}" for k, v in flags.items() if v)
+        lines += [f"    {name} = {{{' ' + flags + ',' if flags else ''} members = {{"]
+        lines += [f"        {lua_member(*member)}," for member in entry["payload"].items()]
+        lines += ["    } },"]
+    return "\n".join(lines + ["}"])
+
+
+def replace_line(text, beginning, line):
+    """Puts `line` where a line of `text` begins so, and ends with the comment `-- generated`."""
+    pattern = "^" + re.escape(beginning) + r"[^\n]*-- generated$"
+    text, count = re.subn(pattern, lambda _: line, text, flags=re.MULTILINE)
+    if count != 1:
+        sys.exit(f"generate.py: no line `{beginning}… -- generated` in the library")
+    return text
+
+
+def library(protocol, source):
+    """The library's text as it can be loaded, its version, and its text below the head."""
+    limits = protocol["limits"]
+    task = {k: v for k, v in protocol["task"].items() if not v.get("control")}
+    head = LIBRARY_HEAD.match(source)
+    if not head or int(head[2]) != limits["payloadMaxDefault"]:
+        sys.exit("generate.py: the library's first lines aren't as they should be")
+    names = ", ".join(task)
+    text = replace_line(source, "local TYPES =", lua_types(task))
+    text = replace_line(text, "local TYPE_NAMES =", f"local TYPE_NAMES = {quoted(names)}")
+    text = replace_line(text, "local TASK_ID_MAX,",
+                        "local TASK_ID_MAX, STAGES_MAX, PREFIX_MAX, DEPTH_MAX = "
+                        f"{limits['taskIdMax']}, {limits['stagesMax']}, {limits['prefixMax']}, "
+                        f"{limits['payloadDepthMax']}")
+    return text, int(head[1]), text[head.end():]
+
+
+def library_header(version, body):
+    out = [
+        "/* Generated from progress.lua and messages.json by generate.py: do not edit. */",
+        "#ifndef PROGRESSD_PROTO_PROGRESS_LUA_H",
+        "#define PROGRESSD_PROTO_PROGRESS_LUA_H",
+        "",
+        f"#define PROGRESS_LIBRARY_VERSION {version}",
+        "",
+        "/* The function library below its head. */",
+        "static const char progress_library_body[] =",
+    ]
+    out += [f"    {c_string(line)}" for line in body.splitlines(keepends=True)]
+    out[-1] += ";"
+    return "\n".join(out + ["", "#endif", ""])
+
+
+def c_string(text):
+    """A C string literal. Octal escapes, since a hexadecimal one would take in what follows."""
+    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n"}
+    return '"' + "".join(escapes.get(c) or (c if " " <= c <= "~" else
+                                            "".join(f"\\{b:03o}" for b in c.encode()))
+                         for c in text) + '"'
+
+
+# ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def main():
-    if len(sys.argv) != 4 or sys.argv[1] != "header":
-        sys.exit(__doc__)
-    with open(sys.argv[2], encoding="utf-8") as file:
-        protocol = json.load(file)
-    with open(sys.argv[3], "w", encoding="utf-8") as file:
-        file.write(header(protocol))
+    match sys.argv[1:]:
+        case ["header", messages, output]:
+            write(output, header(json.loads(read(messages))))
+        case ["lua", messages, source, output_lua, output_h]:
+            text, version, body = library(json.loads(read(messages)), read(source))
+            write(output_lua, text)
+            write(output_h, library_header(version, body))
+        case _:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":

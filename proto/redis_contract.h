@@ -16,10 +16,9 @@
 
 #include "common/text.h"
 #include "proto/json.h"
-#include "proto/message_tables.h" /* generated: enum task_message_type, TASK_ID_MAX, STAGES_MAX */
+#include "proto/message_tables.h" /* generated: enum task_message_type, *_MAX */
 
-/* Longest prefix, colon included, and so the longest key or channel. */
-#define PREFIX_MAX 64
+/* The longest key or channel; PREFIX_MAX counts the colon. */
 #define TASK_KEY_MAX (PREFIX_MAX + TASK_ID_MAX)
 
 /* A revision: ordered by n alone. n is microseconds since 1970 or a little more: it fits a

@@ -1,0 +1,467 @@
+#!lua name=progress
+-- progressd library version=1 state_ttl=86400 max_payload=4096
+local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of the line above
+
+-- Each message of a task is made in here, whoever publishes it: checked, given its revision,
+-- stored in the task's hash and published on the channel of the same name, in one atomic step.
+--
+--   FCALL progress_publish 1 <prefix><taskId> <type> <payload>        the message's rev
+--   FCALL progress_reset 1 <prefix><taskId>                           the rev of the new run
+--   FCALL progress_lease 1 <prefix>!recorder <holder> <milliseconds>  1: held by the caller; or 0
+--
+-- The hash: run, n, stages, and the latest message of each type under the type's name. Fields that
+-- begin with _ are only for the functions here: _stage is the stage entered last, _end says that
+-- the task has ended ("done") or failed but may go on ("retry").
+--
+-- A refusal stores nothing: PROGRESS_INVALID names what is wrong (and never repeats a value, which
+-- could be anything), PROGRESS_DONE says that the task has ended.
+--
+-- Redis has one thread, and each call takes its time from everybody: what the usual payload
+-- passes through is a few calls into C, and the rest is for payloads that need a second look.
+
+-- What messages.json says of each type: its members in order, with `must`, the words for a refusal;
+-- `timestamp`: it gets one if it has none; `stage`: the member that names the stage it enters, if
+-- that isn't the last one or `enters_again`; `ends_task`, unless its member `goes_on_if` is true;
+-- `clears_error`: of a task that went on.
+local TYPES = {} -- generated
+local TYPE_NAMES = {} -- generated
+local TASK_ID_MAX, STAGES_MAX, PREFIX_MAX, DEPTH_MAX = 128, 32, 64, 16 -- generated
+
+-- The largest n: above it a double skips numbers.
+local N_MAX = 2 ^ 53 - 1
+local LEASE_MAX = 3600000 -- milliseconds
+
+-- While a library is loaded it sees neither `string` nor `cjson`: these are set by the first call.
+-- `json` is an instance of our own, since settings of the shared one would change for every
+-- library and script of the server.
+local json, null, find, gsub, match, sub, format
+
+local function prepare()
+    if json then
+        return
+    end
+    find, gsub, match, sub, format =
+        string.find, string.gsub, string.match, string.sub, string.format
+    local instance = cjson.new()
+    instance.decode_invalid_numbers(false)
+    instance.decode_max_depth(DEPTH_MAX)
+    json, null = instance, instance.null
+end
+
+local function invalid(why)
+    return redis.error_reply("PROGRESS_INVALID " .. why)
+end
+
+-- The task id in a key, or nil. The key becomes part of the message, and so it is checked like
+-- everything else.
+local function task_id_of(key)
+    local prefix, id = match(key, "^([A-Za-z0-9_-]+:)([A-Za-z0-9._~:-]+)$")
+    if id and #prefix <= PREFIX_MAX and #id <= TASK_ID_MAX then
+        return id
+    end
+end
+
+local KEY_MUST = "the key must be a prefix that ends in its only colon, and a task id: 1 to "
+    .. TASK_ID_MAX .. " of A-Z a-z 0-9 . _ ~ : -"
+
+-- ── JSON ─────────────────────────────────────────────────────────────────────────────────────────
+-- cjson checks the structure, literals, escapes (lone surrogates too) and depth. It also accepts
+-- what JSON forbids: control characters in strings, bytes that aren't UTF-8, numbers such as
+-- 1. and -.5, and anything after a NUL. Those are looked for in the text.
+
+-- Well-formed UTF-8 (RFC 3629, 4) of more than one byte. A lead byte is never a continuation, so
+-- the order doesn't matter.
+local UTF8_SEQUENCES = {
+    "[\194-\223][\128-\191]",
+    "\224[\160-\191][\128-\191]",
+    "[\225-\236\238\239][\128-\191][\128-\191]",
+    "\237[\128-\159][\128-\191]",
+    "\240[\144-\191][\128-\191][\128-\191]",
+    "[\241-\243][\128-\191][\128-\191][\128-\191]",
+    "\244[\128-\143][\128-\191][\128-\191]",
+}
+
+local function is_utf8(text)
+    for i = 1, #UTF8_SEQUENCES do
+        if not find(text, "[\128-\255]") then
+            return true
+        end
+        -- Not by nothing: what is left must not grow together.
+        text = gsub(text, UTF8_SEQUENCES[i], " ")
+    end
+    return not find(text, "[\128-\255]")
+end
+
+-- What is wrong with a text that cjson has accepted, or nil.
+local function json_fault(text)
+    -- Without its strings of plain ASCII (32 to 127 but for " and \) a text is short.
+    local outside = gsub(text, '"[]-\127 #-[!]*"', "")
+    if find(outside, '["%z]') then
+        if find(text, "%z") then
+            return "has a NUL byte"
+        end
+        if not is_utf8(text) then
+            return "is not valid UTF-8"
+        end
+        -- A string with a control character in it isn't taken out, and its quotes stay.
+        outside = gsub(gsub(text, "\\.", ""), '"[^"\1-\31]*"', "")
+        if find(outside, '"', 1, true) then
+            return "has a control character in a string"
+        end
+    end
+    if find(outside, ".", 1, true) and (find(outside, "%.%D") or find(outside, "%D%.")) then
+        return "has a number with no digit beside its point"
+    end
+end
+
+-- The object that `text` is, decoded; or nil and what is wrong.
+local function decode_object(text)
+    local decoded, object = pcall(json.decode, text)
+    if not decoded then
+        return nil, "is not JSON: " .. object
+    end
+    local fault = json_fault(text)
+    if fault then
+        return nil, fault
+    end
+    return object
+end
+
+local ESCAPES = {
+    ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t",
+}
+
+-- A JSON string, escaped byte for byte like text_json_string() in common/text.h.
+local function json_string(text)
+    return '"' .. gsub(text, '[%z\1-\31"\\]', function(character)
+        return ESCAPES[character] or format("\\u%04x", string.byte(character))
+    end) .. '"'
+end
+
+-- ── Time ─────────────────────────────────────────────────────────────────────────────────────────
+
+-- Year, month and day of a day counted from 1970-01-01. Years are taken to begin in March, so that
+-- the leap day is their last; an era is 400 years.
+local function date_of(day)
+    local floor = math.floor
+    day = day + 719468 -- since 0000-03-01
+    local era = floor(day / 146097)
+    local day_of_era = day - era * 146097
+    local year_of_era = floor((day_of_era - floor(day_of_era / 1460) + floor(day_of_era / 36524)
+        - floor(day_of_era / 146096)) / 365)
+    local day_of_year = day_of_era
+        - (365 * year_of_era + floor(year_of_era / 4) - floor(year_of_era / 100))
+    local month_from_march = floor((5 * day_of_year + 2) / 153)
+    local month = month_from_march < 10 and month_from_march + 3 or month_from_march - 9
+    return year_of_era + era * 400 + (month <= 2 and 1 or 0), month,
+        day_of_year - floor((153 * month_from_march + 2) / 5) + 1
+end
+
+-- The last second that was written out, and its text: "2026-11-23T06:16:17".
+local written_second, written_text
+
+-- Redis' time: microseconds since 1970, and as "2026-11-23T06:16:17.123Z".
+local function now()
+    local time = redis.call("TIME")
+    local second, microsecond = time[1], tonumber(time[2])
+    if second ~= written_second then
+        local since_1970 = tonumber(second)
+        local of_day = since_1970 % 86400
+        local year, month, day = date_of((since_1970 - of_day) / 86400)
+        written_text = format("%04d-%02d-%02dT%02d:%02d:%02d", year, month, day,
+            math.floor(of_day / 3600), math.floor(of_day / 60) % 60, of_day % 60)
+        written_second = second
+    end
+    return tonumber(second) * 1000000 + microsecond,
+        written_text .. format(".%03dZ", math.floor(microsecond / 1000))
+end
+
+local MONTH_DAYS = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
+
+local function is_date(year, month, day)
+    year, month, day = tonumber(year), tonumber(month), tonumber(day)
+    if month < 1 or month > 12 or day < 1 or day > MONTH_DAYS[month] then
+        return false
+    end
+    return month ~= 2 or day < 29 or year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
+end
+
+-- ISO 8601's extended form, as browsers read it: date, T, hours and minutes; seconds, their
+-- fraction and the zone may be missing.
+local function is_timestamp(text)
+    local year, month, day, hour, rest =
+        match(text, "^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):[0-5]%d(.*)$")
+    if not year or not is_date(year, month, day) or hour > "23" then
+        return false
+    end
+    rest = match(rest, "^:[0-5]%d%.%d+(.*)$") or match(rest, "^:[0-5]%d(.*)$") or rest
+    if rest == "" or rest == "Z" then
+        return true
+    end
+    local zone_hour = match(rest, "^[+-](%d%d):[0-5]%d$")
+    return zone_hour ~= nil and zone_hour <= "23"
+end
+
+-- ── Payloads ─────────────────────────────────────────────────────────────────────────────────────
+
+-- Whether a value is what messages.json says of the member.
+local function fits(member, value)
+    local kind = member.kind
+    if kind == "number" then
+        return type(value) == "number" and value >= member.min and value <= member.max
+    elseif kind == "boolean" then
+        return type(value) == "boolean"
+    elseif value == null then
+        return member.nullable or false
+    elseif type(value) ~= "string" then
+        return false
+    elseif kind == "string" then
+        return #value >= member.min and #value <= member.max
+    elseif kind == "timestamp" then
+        return is_timestamp(value)
+    end
+    return value == member.value
+end
+
+-- The payload decoded, and its text without white space around it; or nil and what is wrong.
+local function check_payload(of_type, text)
+    if #text > MAX_PAYLOAD then
+        return nil, "payload must not be longer than " .. MAX_PAYLOAD .. " bytes"
+    end
+    text = match(text, "^[ \t\r\n]*({.*})[ \t\r\n]*$")
+    if not text then
+        return nil, "payload must be a JSON object"
+    end
+    local payload, fault = decode_object(text)
+    if not payload then
+        return nil, "payload " .. fault
+    end
+    local members = of_type.members
+    for i = 1, #members do
+        local member = members[i]
+        local value = payload[member.name]
+        if value == nil then
+            if member.required then
+                return nil, "payload." .. member.name .. " must be " .. member.must
+                    .. ", and is missing"
+            end
+        elseif not fits(member, value) then
+            return nil, "payload." .. member.name .. " must be " .. member.must
+        end
+    end
+    return payload, text
+end
+
+-- ── Revisions ────────────────────────────────────────────────────────────────────────────────────
+
+local DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+local function base36(number)
+    local text = ""
+    repeat
+        local digit = number % 36
+        text = sub(DIGITS, digit + 1, digit + 1) .. text
+        number = (number - digit) / 36
+    until number == 0
+    return text
+end
+
+-- The n after `held`, the hash's. Whatever else a hash may hold counts as none.
+local function next_n(held, microseconds)
+    local previous = held and #held <= 16 and find(held, "^[1-9]%d*$") and tonumber(held)
+    if previous and previous >= microseconds and previous < N_MAX then
+        return previous + 1
+    end
+    return microseconds
+end
+
+local function run_or_nil(held)
+    return held and #held <= 13 and find(held, "^[0-9a-z]+$") and held or nil
+end
+
+-- A run's name is its first n in base 36: the time it began, unless the clock was set back, and
+-- never the name of an earlier run.
+local function run_beginning_at(n)
+    return base36(n)
+end
+
+local function message_text(name, id, rev, payload)
+    return '{"type":"' .. name .. '","taskId":"' .. id .. '","rev":"' .. rev .. '","payload":'
+        .. payload .. "}"
+end
+
+-- ── Stages ───────────────────────────────────────────────────────────────────────────────────────
+-- stages_follow() in redis_contract.c does the same for those who watch. No string can contain
+-- this, since a quote within one has a backslash before it.
+local BETWEEN_STAGES = '"},{"'
+
+-- The field `stages` with one more at its end, and the oldest left out if they are too many.
+local function stages_with(stages, stage, timestamp)
+    local entry = '{"stage":' .. json_string(stage) .. ',"timestamp":' .. json_string(timestamp)
+        .. "}"
+    if not stages or not find(stages, '^%[{"stage":".*"}%]$') then
+        return "[" .. entry .. "]"
+    end
+    local _, more = gsub(stages, BETWEEN_STAGES, "")
+    if more + 1 >= STAGES_MAX then
+        local _, last = find(stages, BETWEEN_STAGES, 1, true)
+        stages = '[{"' .. sub(stages, last + 1)
+    end
+    return sub(stages, 1, -2) .. "," .. entry .. "]"
+end
+
+-- ── The functions ────────────────────────────────────────────────────────────────────────────────
+
+-- The commands here run with the caller's rights, and what was done before a refused one isn't
+-- taken back: so the rights are looked at first. An error reply that names the one missing, or nil.
+local function right_missing(key)
+    local may = redis.acl_check_cmd
+    local command = not may("HSET", key, "n", "") and "HSET"
+        or not may("HDEL", key, "n") and "HDEL"
+        or not may("PEXPIRE", key, "1") and "PEXPIRE"
+        or not may("SPUBLISH", key, "") and "SPUBLISH"
+    if command then
+        return redis.error_reply("NOPERM this user has no right to " .. command
+            .. " on the task's key or channel")
+    end
+end
+
+-- Stores `fields`, renews the hash's life, and tells everybody.
+local function store(key, fields, message)
+    redis.call("HSET", key, unpack(fields))
+    redis.call("PEXPIRE", key, STATE_TTL * 1000)
+    redis.call("SPUBLISH", key, message)
+end
+
+local function publish(keys, args)
+    prepare()
+    if #keys ~= 1 or #args ~= 2 then
+        return invalid("call: FCALL progress_publish 1 <key> <type> <payload>")
+    end
+    local key, name, text = keys[1], args[1], args[2]
+    local id = task_id_of(key)
+    if not id then
+        return invalid(KEY_MUST)
+    end
+    local of_type = TYPES[name]
+    if not of_type then
+        return invalid("type must be one of " .. TYPE_NAMES)
+    end
+    local payload, payload_text = check_payload(of_type, text)
+    if not payload then
+        return invalid(payload_text)
+    end
+
+    local missing = right_missing(key)
+    if missing then
+        return missing
+    end
+    local held = redis.call("HMGET", key, "run", "n", "_end", "_stage")
+    local ended, last_stage = held[3], held[4]
+    if ended == "done" then
+        return redis.error_reply("PROGRESS_DONE the task has ended; progress_reset begins a new run")
+    end
+
+    local microseconds, timestamp = now()
+    local n = next_n(held[2], microseconds)
+    local n_text = format("%.0f", n)
+    local run = run_or_nil(held[1])
+    local fields = { "n", n_text, name, "" }
+    if not run then
+        run = run_beginning_at(n)
+        fields[5], fields[6] = "run", run
+    end
+
+    if of_type.timestamp then
+        if payload.timestamp then
+            timestamp = payload.timestamp
+        else
+            payload_text = sub(payload_text, 1, -2) .. ',"timestamp":"' .. timestamp .. '"}'
+        end
+    end
+
+    local stage = of_type.stage and payload[of_type.stage]
+    if stage and (stage ~= last_stage or of_type.enters_again) then
+        local stages = redis.call("HMGET", key, "stages")[1]
+        fields[#fields + 1] = "stages"
+        fields[#fields + 1] = stages_with(stages, stage, timestamp)
+        fields[#fields + 1] = "_stage"
+        fields[#fields + 1] = stage
+    end
+
+    if of_type.ends_task then
+        fields[#fields + 1] = "_end"
+        fields[#fields + 1] = of_type.goes_on_if and payload[of_type.goes_on_if] and "retry"
+            or "done"
+    end
+    if ended == "retry" and of_type.clears_error then
+        redis.call("HDEL", key, "error", "_end")
+    end
+
+    local rev = run .. "-" .. n_text
+    local message = message_text(name, id, rev, payload_text)
+    fields[4] = message
+    store(key, fields, message)
+    return rev
+end
+
+local function reset(keys, args)
+    prepare()
+    if #keys ~= 1 or #args ~= 0 then
+        return invalid("call: FCALL progress_reset 1 <key>")
+    end
+    local key = keys[1]
+    local id = task_id_of(key)
+    if not id then
+        return invalid(KEY_MUST)
+    end
+    local missing = right_missing(key)
+    if missing then
+        return missing
+    end
+    local n = next_n(redis.call("HMGET", key, "n")[1], (now()))
+    local run, n_text = run_beginning_at(n), format("%.0f", n)
+    local rev = run .. "-" .. n_text
+
+    local gone = { "stages", "_stage", "_end" }
+    for name in pairs(TYPES) do
+        gone[#gone + 1] = name
+    end
+    redis.call("HDEL", key, unpack(gone))
+    store(key, { "run", run, "n", n_text }, message_text("reset", id, rev, "{}"))
+    return rev
+end
+
+-- The lease of the one active recorder: a plain key that holds its holder's token and expires.
+local function lease(keys, args)
+    prepare()
+    local key, holder, milliseconds = keys[1], args[1], tonumber(args[2])
+    if #keys ~= 1 or #args ~= 2 then
+        return invalid("call: FCALL progress_lease 1 <key> <holder> <milliseconds>")
+    end
+    local prefix = match(key, "^([A-Za-z0-9_-]+:)!recorder$")
+    if not prefix or #prefix > PREFIX_MAX then
+        return invalid("the key must be a prefix that ends in its only colon, and !recorder")
+    end
+    if holder == "" then
+        return invalid("the holder must not be empty")
+    end
+    if not find(args[2], "^%d+$") or milliseconds > LEASE_MAX then
+        return invalid("the milliseconds must be a whole number from 0 to " .. LEASE_MAX)
+    end
+
+    local held = redis.call("GET", key)
+    if held and held ~= holder then
+        return 0
+    end
+    if milliseconds == 0 then
+        redis.call("DEL", key)
+        return 0
+    end
+    redis.call("SET", key, holder, "PX", milliseconds)
+    return 1
+end
+
+redis.register_function("progress_publish", publish)
+redis.register_function("progress_reset", reset)
+redis.register_function("progress_lease", lease)
