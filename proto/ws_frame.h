@@ -3,6 +3,7 @@
  * Receives   bytes as they were read, from connection (the broker) and ws_client (progressctl)
  * Hands on   whole messages and control frames, one at a time; frames ready to be sent
  * Owns       the bytes of a message that isn't complete yet, and nothing between messages
+ * Leaves     what follows from a close frame to the caller: nothing after it is to be fed (5.5.1)
  * Refuses    extensions: RSV1 to RSV3 must be 0
  */
 #ifndef PROGRESSD_PROTO_WS_FRAME_H
@@ -26,37 +27,25 @@ enum ws_opcode {
 /* Whose frames are read: a client's, which must be masked, or a server's, which must not (5.1). */
 enum ws_peer { WS_PEER_CLIENT, WS_PEER_SERVER };
 
-/* The parser. Embedded; its members are its own. */
+/* The parser. Embedded; its members are its own. All that is needed only while a frame or message
+ * is incomplete lies in one block on the heap, so that an idle connection pays for a pointer. */
 struct ws_parser {
-    uint64_t frame_left; /* payload bytes of the current frame still to come */
-    uint8_t *message;    /* the message so far, or NULL */
-    uint32_t message_len, message_capacity;
+    struct ws_midway *midway; /* NULL when the bytes so far end between two messages */
     uint32_t max_message;
-    uint32_t utf8;
-    uint8_t mask[4];
-    uint8_t mask_offset;
-    uint8_t peer;           /* enum ws_peer */
-    uint8_t state;          /* ws_frame.c */
-    uint8_t frame_opcode;   /* of the current frame */
-    uint8_t message_opcode; /* of the fragmented message under way; 0: none */
-    bool fin;
-    uint8_t header_len, header_need;
-    uint8_t header[14];
-    uint8_t control_len;
-    uint8_t *control; /* payload of a control frame that came in pieces; 125 bytes, or NULL */
+    uint8_t peer; /* enum ws_peer */
 };
 
 /* What the parser found: a whole message (WS_TEXT, WS_BINARY) or a control frame. */
 struct ws_event {
     enum ws_opcode opcode;
-    const uint8_t *payload; /* unmasked; valid until the parser is called again */
+    const uint8_t *payload; /* unmasked; valid until the parser is called again, or `data` goes */
     uint32_t len;
     uint16_t close_code; /* of WS_CLOSE: the code received, or 1005 when the frame was empty; the
                             reason (valid UTF-8) is the payload from byte 2 on */
 };
 
 enum ws_outcome {
-    WS_EVENT = 1,      /* *ret_event is filled in; call again with the rest */
+    WS_EVENT = 1,      /* *ret_event is filled in */
     WS_PROTOCOL_ERROR, /* close with 1002: a reserved bit or opcode, masking, a fragmented or long
                           control frame, a continuation out of turn, a length that isn't minimal,
                           a bad close code */
@@ -71,13 +60,21 @@ void ws_parser_init(struct ws_parser *parser, enum ws_peer peer, uint32_t max_me
 /* Frees what the parser holds. */
 void ws_parser_deinit(struct ws_parser *parser);
 
-/* Reads on, unmasking within `data`. 0: all was used, nothing is complete yet; WS_EVENT; one of
- * the errors, after which the parser is not to be fed again; -ENOMEM. *ret_used (set with 0 and
- * WS_EVENT) is how much of `data` was used. A message that lies whole in `data` is not copied. */
+/* Reads on, unmasking within `data`; *ret_used (set with 0 and WS_EVENT) is how much was used.
+ *
+ * WS_EVENT       call again with the rest, even if that is nothing: it frees what the event lay in
+ * 0              all was used, and no further event is in it
+ * other outcome  the peer broke the protocol at this byte; what came before it has been told
+ * -ENOMEM
+ *
+ * After the last two the parser is only good for ws_parser_deinit(). A message in a single frame,
+ * or a control frame, that lies whole in `data` is not copied: its payload is where it came. What
+ * is incomplete is copied into memory that grows as bytes come, to at most twice what has come,
+ * whatever length the header announced. */
 int ws_parser_feed(struct ws_parser *parser, uint8_t *data, size_t len, size_t *ret_used,
                    struct ws_event *ret_event) MUST_CHECK;
 
-/* Whether a message or frame has begun and isn't complete. */
+/* Whether a message or frame has begun and isn't complete, so that the peer owes bytes. */
 bool ws_parser_is_midway(const struct ws_parser *parser);
 
 /* The longest header: 2 + 8 bytes of length + 4 of mask. */
@@ -88,8 +85,8 @@ bool ws_parser_is_midway(const struct ws_parser *parser);
 size_t ws_frame_header(uint8_t header[WS_HEADER_MAX], enum ws_opcode opcode, uint64_t len,
                        const uint8_t mask[4]);
 
-/* XORs `len` bytes with the mask, beginning `offset` bytes into it (5.3); eight bytes and more at
- * a time. */
+/* XORs `len` bytes with the mask, beginning `offset` bytes into it (5.3); eight bytes or
+ * more at a time. */
 void ws_mask(uint8_t *data, size_t len, const uint8_t mask[4], size_t offset);
 
 /* A whole final unmasked frame, header and payload: what a server sends, shared by all who send
@@ -99,7 +96,11 @@ struct bytes *ws_frame_new(enum ws_opcode opcode, const void *payload, uint32_t 
 /* The payload within a frame made by ws_frame_new(). */
 const uint8_t *ws_frame_payload(const struct bytes *frame, uint32_t *ret_len);
 
-/* A close frame with code and reason (at most 123 bytes; 7.4). */
+/* The longest reason: a control frame's 125 bytes without the code (5.5). */
+#define WS_CLOSE_REASON_MAX 123
+
+/* A close frame with a valid code (asserted) and a reason in UTF-8 (7.4). NULL when out of memory.
+ * The answer to a close frame without a code is ws_frame_new(WS_CLOSE, NULL, 0). */
 struct bytes *ws_frame_new_close(uint16_t code, const char *reason) MUST_CHECK;
 
 /* Whether a peer may send this close code (7.4.1, 7.4.2 and the IANA registry). */
