@@ -4,23 +4,26 @@
  * Hands on   one write(2) of a whole line: logfmt, or JSON
  * Owns       the process' log settings
  *
- *   time=2026-11-23T06:16:17.123Z level=info process=worker-0 module=redis_link msg="link up"
- * server=127.0.0.1:6379
+ *   time=2026-11-23T06:16:17.123Z level=info process=worker-0 module=hub msg="task watched" task=42
  *
- * Only broker/ and client/cli/ log; common/ and proto/ return what went wrong instead. Values are
- * escaped, so that no input can forge a line. Secrets are never passed in.
+ * Only broker/ and client/cli/ log; common/ and proto/ return what went wrong instead. Values and
+ * messages are escaped, bytes that are no UTF-8 replaced, so that no input can forge a line;
+ * names of fields come from the code only. Secrets are never passed in. Keeps errno, allocates
+ * nothing; a line that standard error doesn't take at once is lost.
  */
 #ifndef PROGRESSD_COMMON_LOG_H
 #define PROGRESSD_COMMON_LOG_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include "common/result.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_LOGFMT, LOG_JSON };
 
-/* Settings of this process. `process` ("supervisor", "worker-3") is copied. */
+/* Settings of this process; until then: info, logfmt, "progressd". `process` ("supervisor",
+ * "worker-3") is copied, up to 31 bytes. */
 void log_configure(enum log_level level, enum log_format format, const char *process);
 
 /* Names of the levels and formats: "error" … "debug"; "logfmt", "json". 0 or -EINVAL. */
@@ -42,7 +45,8 @@ struct log_field {
 #define LOG_SPAN(name, text_, len_) ((struct log_field){LOG_FIELD_TEXT, name, text_, len_, 0})
 #define LOG_INT(name, number_) ((struct log_field){LOG_FIELD_INT, name, NULL, 0, number_})
 
-/* Writes one line; longer than 4 KiB it is cut. `fields` ends with LOG_FIELD_END. */
+/* Writes one line, if that level is enabled. Longer than 4 KiB it is cut at the end of a
+ * character, and ends with the field cut=true. `fields` ends with LOG_FIELD_END. */
 void log_write(enum log_level level, const char *module, const char *message,
                const struct log_field *fields);
 

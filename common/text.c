@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/json_escape.h"
 #include "common/mem.h"
 
 #define FIRST_CAPACITY 256
@@ -74,30 +75,6 @@ void text_printf(struct text *text, const char *format, ...)
     text->len += (size_t)len;
 }
 
-static void escape(struct text *text, unsigned char c)
-{
-    switch (c) {
-    case '"':
-        text_puts(text, "\\\"");
-        break;
-    case '\\':
-        text_puts(text, "\\\\");
-        break;
-    case '\n':
-        text_puts(text, "\\n");
-        break;
-    case '\r':
-        text_puts(text, "\\r");
-        break;
-    case '\t':
-        text_puts(text, "\\t");
-        break;
-    default:
-        text_printf(text, "\\u%04x", c);
-        break;
-    }
-}
-
 void text_json_string(struct text *text, const void *data, size_t len)
 {
     const unsigned char *at = data;
@@ -109,7 +86,8 @@ void text_json_string(struct text *text, const void *data, size_t len)
             continue;
         }
         text_append(text, at + plain, i - plain);
-        escape(text, at[i]);
+        char escape[JSON_ESCAPE_SIZE];
+        text_append(text, escape, json_escape(at[i], escape));
         plain = i + 1;
     }
     if (plain < len) {
