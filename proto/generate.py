@@ -52,6 +52,7 @@ def header(protocol):
         f"#define TASK_ID_MAX {limits['taskIdMax']}",
         f"#define STAGES_MAX {limits['stagesMax']}",
         f"#define STAGE_MAX {limits['stageMax']}",
+        f"#define TIMESTAMP_MAX {limits['timestampMax']}",
         f"#define PREFIX_MAX {limits['prefixMax']}",
         f"#define PAYLOAD_MAX_DEFAULT {limits['payloadMaxDefault']}",
         "",
@@ -199,9 +200,9 @@ def library(protocol, source):
     text = replace_line(source, "local TYPES =", lua_types(task))
     text = replace_line(text, "local TYPE_NAMES =", f"local TYPE_NAMES = {quoted(names)}")
     text = replace_line(text, "local TASK_ID_MAX,",
-                        "local TASK_ID_MAX, STAGES_MAX, PREFIX_MAX, DEPTH_MAX = "
-                        f"{limits['taskIdMax']}, {limits['stagesMax']}, {limits['prefixMax']}, "
-                        f"{limits['payloadDepthMax']}")
+                        "local TASK_ID_MAX, PREFIX_MAX, STAGES_MAX, TIMESTAMP_MAX, DEPTH_MAX = "
+                        + ", ".join(str(limits[f"{name}Max"]) for name in
+                                    ("taskId", "prefix", "stages", "timestamp", "payloadDepth")))
     return text, int(head[1]), text[head.end():]
 
 

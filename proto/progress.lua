@@ -25,7 +25,7 @@ local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of th
 -- `clears_error`: of a task that went on.
 local TYPES = {} -- generated
 local TYPE_NAMES = {} -- generated
-local TASK_ID_MAX, STAGES_MAX, PREFIX_MAX, DEPTH_MAX = 128, 32, 64, 16 -- generated
+local TASK_ID_MAX, PREFIX_MAX, STAGES_MAX, TIMESTAMP_MAX, DEPTH_MAX = 0, 0, 0, 0, 0 -- generated
 
 -- The largest n: above it a double skips numbers.
 local N_MAX = 2 ^ 53 - 1
@@ -191,7 +191,7 @@ end
 local function is_timestamp(text)
     local year, month, day, hour, rest =
         match(text, "^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):[0-5]%d(.*)$")
-    if not year or not is_date(year, month, day) or hour > "23" then
+    if not year or #text > TIMESTAMP_MAX or not is_date(year, month, day) or hour > "23" then
         return false
     end
     rest = match(rest, "^:[0-5]%d%.%d+(.*)$") or match(rest, "^:[0-5]%d(.*)$") or rest

@@ -73,7 +73,8 @@ bool task_message_ends(const struct task_message *message);
 /* The stages a task has entered, as the hash's field `stages` has them: a JSON array of
  * {"stage":…,"timestamp":…}, the last STAGES_MAX, oldest first. Follows a message as progress.lua
  * does: a stage_change enters toStage, a progress_update enters its stage if that isn't the last
- * one. 0, also when nothing had to change; or -ENOMEM with `stages` unchanged. */
+ * one, a reset leaves none. 0, also when nothing had to change; or -ENOMEM with `stages` unchanged.
+ */
 int stages_follow(struct text *stages, const struct task_message *message) MUST_CHECK;
 
 /* What of the hash a field is: a message of that type, or one of the others. */
@@ -86,8 +87,10 @@ enum hash_field {
 };
 enum hash_field hash_field_of(struct span name, enum task_message_type *ret_type);
 
-/* The function library, ready for FUNCTION LOAD, with these settings written into its head.
- * state_ttl_s: 1 to 31,536,000; max_payload: 256 to 1,048,576 bytes. */
+/* The function library, ready for FUNCTION LOAD, with these settings written into its head. */
+#define STATE_TTL_MAX_S 31536000
+#define PAYLOAD_MAX_LEAST 256
+#define PAYLOAD_MAX_MOST 1048576
 void progress_library(struct text *text, uint32_t state_ttl_s, uint32_t max_payload);
 
 /* The version of this program's library, and the head of one that was found in Redis. */
@@ -96,12 +99,14 @@ struct library_head {
     uint32_t version, state_ttl_s, max_payload;
 };
 extern const uint32_t progress_library_version;
-/* 0, or REDIS_CONTRACT_INVALID when the code has no such head: somebody else's library. */
+/* 0, also for a newer version with more settings than these; or REDIS_CONTRACT_INVALID when the
+ * code has no such head: somebody else's library. */
 int progress_library_head(struct span code, struct library_head *ret_head) MUST_CHECK;
 
 /* A message published with plain PUBLISH, taken apart for progress_publish: the type's raw name
- * and the payload's raw text. `task_id` is the channel's. 0, or REDIS_CONTRACT_INVALID with
- * what is wrong, the member named. Type and payload themselves are checked by the function. */
+ * and the payload's raw text. `task_id` is the channel's, which the message may repeat. 0, or
+ * REDIS_CONTRACT_INVALID with what is wrong, the member named. Type and payload themselves are
+ * checked by the function. */
 int plain_message_parse(struct span text, struct span task_id, struct span *ret_type,
                         struct span *ret_payload, char ret_why[128]) MUST_CHECK;
 
