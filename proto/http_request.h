@@ -2,7 +2,8 @@
  *
  * Receives   bytes as they were read, from connection (clients) and admin
  * Hands on   method, target and the few headers that somebody here reads
- * Owns       one block of memory for the request's text, at most HTTP_REQUEST_MAX bytes
+ * Owns       one block of memory for the request's text: from 1 KiB, as needed, to HTTP_REQUEST_MAX
+ *            bytes, or twice that where repeated headers are joined
  *
  * Stricter than llhttp, which lets through obsolete line folding, a missing or repeated Host, a
  * space before a header's colon, empty names, HTTP/0.9 and 2.0, other protocols' methods, and
@@ -14,10 +15,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proto/http_target.h"
 #include "proto/json.h"
 
 #define HTTP_REQUEST_MAX 16384      /* request line and headers; beyond it 431 */
-#define HTTP_REQUEST_BODY_MAX 65536 /* beyond it 413 */
+#define HTTP_REQUEST_BODY_MAX 65536 /* the framing of chunks included; beyond it 413 */
 
 enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_OPTIONS, HTTP_METHOD_OTHER };
 
@@ -54,7 +56,7 @@ void http_request_free(struct http_request *request);
 
 /* Reads on. 0: all was used, the request isn't complete; an outcome; -ENOMEM. *ret_used (always
  * set) is how much was used: what follows a complete request is the next one, or, after an
- * upgrade, the new protocol's first bytes. Not to be called again after an outcome. */
+ * upgrade, the new protocol's first bytes. Not to be called again after an outcome or -ENOMEM. */
 int http_request_feed(struct http_request *request, const char *data, size_t len,
                       size_t *ret_used) MUST_CHECK;
 
@@ -62,7 +64,8 @@ int http_request_feed(struct http_request *request, const char *data, size_t len
 enum http_method http_request_method(const struct http_request *request);
 
 /* The path, before `?`, as it came (percent-encoded); and what follows the `?`, or {NULL, 0}. An
- * absolute-form target (RFC 9112, 3.2.2) yields its path. */
+ * absolute-form target (RFC 9112, 3.2.2) yields its path, OPTIONS may have `*`, and CONNECT has
+ * host and port. */
 struct span http_request_path(const struct http_request *request);
 struct span http_request_query(const struct http_request *request);
 
@@ -82,9 +85,5 @@ bool http_request_upgrades(const struct http_request *request);
 
 /* After an error: what is wrong, for the answer's body. */
 const char *http_request_error(const struct http_request *request);
-
-/* Decodes %XX (RFC 3986, 2.1). 0 and *ret_len, or HTTP_REQUEST_BAD: an incomplete or non-hex
- * escape, or a result longer than `size`. */
-int http_percent_decode(struct span text, char *buffer, size_t size, size_t *ret_len) MUST_CHECK;
 
 #endif
