@@ -74,14 +74,11 @@ static size_t page_size(uint32_t slots)
     return sizeof(struct page_header) + slots * sizeof(struct metrics_slot);
 }
 
-static int map_memory(int fd, size_t size, void **ret_memory)
+/* NULL, and why in errno, when it can't be mapped. */
+static void *map_memory(int fd, size_t size)
 {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (memory == MAP_FAILED) {
-        return -errno;
-    }
-    *ret_memory = memory;
-    return 0;
+    return memory == MAP_FAILED ? NULL : memory;
 }
 
 /* The size is sealed, so that no child can cut the page off under the supervisor. */
@@ -108,9 +105,9 @@ int metrics_page_create(uint32_t slots, struct metrics_page *ret_page, int *ret_
     if (fd < 0) {
         return fd;
     }
-    void *memory;
-    int r = map_memory(fd, size, &memory);
-    if (r < 0) {
+    void *memory = map_memory(fd, size);
+    if (!memory) {
+        int r = -errno;
         close(fd);
         return r;
     }
@@ -144,10 +141,9 @@ int metrics_page_map(int fd, struct metrics_page *ret_page)
         return METRICS_OTHER_LAYOUT;
     }
     size_t size = (size_t)stat.st_size;
-    void *memory;
-    int r = map_memory(fd, size, &memory);
-    if (r < 0) {
-        return r;
+    void *memory = map_memory(fd, size);
+    if (!memory) {
+        return -errno;
     }
     const struct page_header *header = memory;
     if (!is_our_layout(header, size)) {
