@@ -316,7 +316,9 @@ end
 -- taken back: so the rights are looked at first. An error reply that names the one missing, or nil.
 local function right_missing(key)
     local may = redis.acl_check_cmd
-    local command = not may("HSET", key, "n", "") and "HSET"
+    local command = not may("TIME") and "TIME"
+        or not may("HMGET", key, "n") and "HMGET"
+        or not may("HSET", key, "n", "") and "HSET"
         or not may("HDEL", key, "n") and "HDEL"
         or not may("PEXPIRE", key, "1") and "PEXPIRE"
         or not may("SPUBLISH", key, "") and "SPUBLISH"
