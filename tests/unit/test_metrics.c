@@ -14,7 +14,7 @@
 #include "common/mem.h"
 #include "common/metrics.h"
 #include "common/text.h"
-#include "message_tables.h"
+#include "proto/message_tables.h"
 
 static struct metrics_page page;
 static int fd = -1;
