@@ -120,12 +120,13 @@ int config_set_redis_socket(struct config *config, const char *path) MUST_CHECK;
 /* The whole configuration as lines "name=value", secrets included. */
 void config_write(const struct config *config, struct text *text);
 
-/* The same as a memory file for a child to inherit: read from the start, close-on-exec, so that the
- * spawner chooses its number. The descriptor, or -errno. */
+/* The same as a memory file for children to inherit, sealed and close-on-exec, so that the spawner
+ * chooses who gets it under which number. The descriptor, or -errno. */
 int config_to_fd(const struct config *config) MUST_CHECK;
 
-/* Reads it back, from the descriptor's current position on; the descriptor stays open. 0 and
- * *ret_config, the caller's; CONFIG_INVALID when it is no such file; -errno. */
+/* Reads it back, whole: the position, which all who inherit the file share, is neither used nor
+ * moved, and the descriptor stays open. 0 and *ret_config, the caller's; CONFIG_INVALID when it is
+ * no such file; -errno. */
 int config_read_fd(int fd, struct config **ret_config) MUST_CHECK;
 
 /* "127.0.0.1:8080", "[::1]:8080", "*:8080", "off": for logs and addresses. */

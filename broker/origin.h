@@ -12,13 +12,24 @@
 #define PROGRESSD_BROKER_ORIGIN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "common/text.h"
 #include "proto/json.h" /* struct span */
 
+#define ORIGIN_SCHEME_MAX 15
+#define ORIGIN_HOST_MAX 253 /* of a name in the DNS */
+
+/* In lower case, so that two of them are the same when their members are. */
+struct origin {
+    char scheme[ORIGIN_SCHEME_MAX + 1];
+    char host[ORIGIN_HOST_MAX + 1]; /* an IPv6 address with its brackets */
+    uint16_t port;                  /* 0: none was given, and the scheme has none of its own */
+};
+
 struct origins {
-    bool any;     /* "*" is in the list */
-    char **items; /* lower case, without the scheme's own port */
+    bool any; /* "*" is in the list */
+    struct origin *items;
     size_t count;
 };
 

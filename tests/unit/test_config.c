@@ -1,0 +1,717 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker/config.h"
+#include "broker/config_options.h"
+#include "common/mem.h"
+
+#define KEY "HS256:base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+#define OTHER_KEY "HS256:base64:____________________________________________"
+
+static char directory[] = "/tmp/test_config.XXXXXX";
+static char path[64], home[64];
+
+static void make_directory(void)
+{
+    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+    snprintf(path, sizeof path, "%s/test.conf", directory);
+    snprintf(home, sizeof home, "STATE_DIRECTORY=%s", directory);
+}
+
+static void remove_directory(void)
+{
+    char key[80];
+
+    snprintf(key, sizeof key, "%s/" JWT_KEY_FILE, directory);
+    unlink(key);
+    unlink(path);
+    rmdir(directory);
+}
+
+TestSuite(config, .init = make_directory, .fini = remove_directory);
+
+static void write_file(const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static struct text message;
+
+/* Loads with these flags (NULL behind the last) and one variable of the environment besides
+ * STATE_DIRECTORY. */
+static int load(struct config **ret_config, char *variable, char *const *flags)
+{
+    char *argv[16] = {"progressd"};
+    char *environment[] = {home, variable, NULL};
+    int argc = 1;
+
+    while (flags[argc - 1]) {
+        argv[argc] = flags[argc - 1];
+        argc++;
+    }
+    text_deinit(&message);
+    return config_load(argc, argv, environment, ret_config, &message);
+}
+
+#define FLAGS(...) ((char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+static struct config *loaded(char *variable, char *const *flags)
+{
+    struct config *config = NULL;
+    int rc = load(&config, variable, flags);
+
+    cr_assert_eq(rc, 0, "%d: %s", rc, message.data);
+    return config;
+}
+
+/* What is said about a configuration that is refused; without the line's end. */
+static const char *refusal(char *variable, char *const *flags)
+{
+    struct config *config = NULL;
+    int rc = load(&config, variable, flags);
+
+    config_free(config);
+    if (rc == 0) {
+        return "accepted";
+    }
+    cr_assert_eq(rc, CONFIG_INVALID);
+    cr_assert_null(config);
+    cr_assert_eq(message.data[message.len - 1], '\n');
+    message.data[message.len - 1] = '\0';
+    return message.data;
+}
+
+static const char *refusal_of_flag(char *flag)
+{
+    return refusal(NULL, FLAGS(flag));
+}
+
+/* The same for a file's text; "FILE" stands for its name. */
+static const char *refusal_of_file(const char *text)
+{
+    write_file(text);
+    const char *why = refusal(NULL, FLAGS("--config", path));
+    size_t len = strlen(path);
+
+    if (strncmp(why, path, len) != 0) {
+        return why;
+    }
+    memcpy(message.data + len - 4, "FILE", 4);
+    return message.data + len - 4;
+}
+
+/* ── Defaults and precedence ─────────────────────────────────────────────────────────────────── */
+
+Test(config, without_options_it_has_the_defaults)
+{
+    struct config *config = loaded(NULL, FLAGS());
+
+    cr_assert_null(config->file);
+    cr_assert_eq(config->listen.kind, CONFIG_ADDRESS_IP4);
+    cr_assert_str_eq(config->listen.ip, "127.0.0.1");
+    cr_assert_eq(config->listen.port, 8080);
+    cr_assert_eq(config->admin_listen.port, 8081);
+    cr_assert_eq(config->redis.kind, CONFIG_REDIS_EMBEDDED);
+    cr_assert_str_eq(config->redis_prefix, "progress:");
+    cr_assert_geq(config->workers, 1);
+    cr_assert_eq(config->jwt_keys.count, 0);
+    cr_assert_null(config->jwt_issuer);
+    cr_assert_str_eq(config->state_dir, directory);
+    cr_assert(config->recorder);
+    cr_assert_eq(config->log_level, LOG_INFO);
+    cr_assert_eq(config->log_format, LOG_LOGFMT);
+    cr_assert_eq(config->state_ttl_s, 86400);
+    cr_assert_eq(config->linger_ms, 10000);
+    cr_assert_not(config->ready_needs_redis);
+    cr_assert_null(message.data, "a warning: %s", message.data);
+    config_free(config);
+}
+
+Test(config, a_flag_goes_before_the_environment_that_before_the_file_that_before_the_default)
+{
+    struct config *config;
+
+    write_file("max-payload = 1001\nlinger = 1\nlog-level = debug\n");
+    config = loaded("PROGRESSD_LINGER=2", FLAGS("--config", path, "--linger=3"));
+    cr_assert_eq(config->linger_ms, 3000);
+    cr_assert_eq(config->max_payload, 1001);
+    config_free(config);
+    config = loaded("PROGRESSD_LINGER=2", FLAGS("--config", path));
+    cr_assert_eq(config->linger_ms, 2000);
+    config_free(config);
+    config = loaded("PROGRESSD_LINGER=", FLAGS("--config", path));
+    cr_assert_eq(config->linger_ms, 1000);
+    config_free(config);
+}
+
+Test(config, the_file_may_be_named_in_the_environment_and_a_flag_goes_before_it)
+{
+    char variable[96];
+    struct config *config;
+
+    write_file("linger = 1\n");
+    snprintf(variable, sizeof variable, "PROGRESSD_CONFIG=%s", path);
+    config = loaded(variable, FLAGS());
+    cr_assert_eq(config->linger_ms, 1000);
+    cr_assert_str_eq(config->file, path);
+    config_free(config);
+    cr_assert_str_eq(refusal(variable, FLAGS("--config=/nonexistent/file")),
+                     "/nonexistent/file: cannot be read: No such file or directory");
+}
+
+Test(config, a_flag_takes_its_value_with_a_space_or_an_equals_sign_and_the_last_counts)
+{
+    struct config *config = loaded(NULL, FLAGS("--jwt-issuer=a=b", "--linger", "5", "--linger=6"));
+
+    cr_assert_str_eq(config->jwt_issuer, "a=b");
+    cr_assert_eq(config->linger_ms, 6000);
+    config_free(config);
+    config = loaded("PROGRESSD_JWT_ISSUER=x", FLAGS("--jwt-issuer="));
+    cr_assert_null(config->jwt_issuer);
+    config_free(config);
+}
+
+Test(config, a_list_is_added_to_within_a_source_and_replaced_by_a_stronger_one)
+{
+    struct config *config;
+
+    write_file("jwt-key = a=" KEY "\njwt-key = b=" OTHER_KEY "\nallowed-origins = http://a\n"
+               "  http://b, http://c\n");
+    config = loaded(NULL, FLAGS("--config", path));
+    cr_assert_eq(config->jwt_keys.count, 2);
+    cr_assert_str_eq(config->jwt_keys.items[1].kid, "b");
+    cr_assert_eq(config->allowed_origins.count, 3);
+    config_free(config);
+
+    config = loaded("PROGRESSD_JWT_KEY=c=" KEY " d=" OTHER_KEY, FLAGS("--config", path));
+    cr_assert_eq(config->jwt_keys.count, 2);
+    cr_assert_str_eq(config->jwt_keys.items[0].kid, "c");
+    config_free(config);
+
+    config = loaded("PROGRESSD_JWT_KEY=c=" KEY, FLAGS("--jwt-key=e=" KEY, "--jwt-key", KEY));
+    cr_assert_eq(config->jwt_keys.count, 2);
+    cr_assert_str_eq(config->jwt_keys.items[0].kid, "e");
+    config_free(config);
+}
+
+/* ── Flags and variables at fault ────────────────────────────────────────────────────────────── */
+
+Test(config, a_wrong_flag_is_named_and_the_right_one_guessed)
+{
+    cr_assert_str_eq(refusal_of_flag("--lisen=x"),
+                     "--lisen: unknown flag (did you mean --listen?); --help lists them");
+    cr_assert_str_eq(refusal_of_flag("--frobnicate"),
+                     "--frobnicate: unknown flag; --help lists them");
+    cr_assert_str_eq(refusal_of_flag("--"), "--: unknown flag; --help lists them");
+    cr_assert_str_eq(refusal_of_flag("--linger"), "--linger: needs a value, SECONDS");
+    cr_assert_str_eq(refusal_of_flag("secret"), "argument 1 is no flag: flags begin with --");
+    cr_assert_str_eq(refusal_of_flag("-v"), "argument 1 is no flag: flags begin with --");
+    cr_assert_null(strstr(refusal_of_flag("--redis-ur=redis://:secret@x"), "secret"));
+}
+
+Test(config, a_variable_that_names_no_option_is_a_warning)
+{
+    struct config *config = loaded("PROGRESSD_LISEN=x", FLAGS());
+
+    cr_assert_str_eq(message.data,
+                     "PROGRESSD_LISEN: names no option (did you mean PROGRESSD_LISTEN?)\n");
+    config_free(config);
+    config = loaded("PROGRESSD_=x", FLAGS());
+    cr_assert_str_eq(message.data, "PROGRESSD_: names no option\n");
+    config_free(config);
+    config = loaded("PROGRESSDX=x", FLAGS());
+    cr_assert_null(message.data);
+    config_free(config);
+}
+
+Test(config, a_wrong_value_is_named_by_its_source)
+{
+    cr_assert_str_eq(refusal("PROGRESSD_WORKERS=many", FLAGS()),
+                     "PROGRESSD_WORKERS: must be a whole number from 0 to 256, not \"many\"");
+    cr_assert_str_eq(refusal(NULL, FLAGS("--workers", "257")),
+                     "--workers: must be a whole number from 0 to 256, not \"257\"");
+    cr_assert_str_eq(refusal_of_file("\nworkers=-1"),
+                     "FILE:2: workers: must be a whole number from 0 to 256, not \"-1\"");
+}
+
+Test(config, a_file_is_checked_also_where_it_does_not_win)
+{
+    write_file("linger = soon\n");
+    cr_assert_not_null(
+        strstr(refusal(NULL, FLAGS("--config", path, "--linger", "1")), ":1: linger: must be"));
+}
+
+/* ── The file ────────────────────────────────────────────────────────────────────────────────── */
+
+Test(config, a_file_has_comments_and_blank_lines_and_may_have_its_section)
+{
+    struct config *config;
+
+    write_file("\xef\xbb\xbf# comment\n; another\n\n[progressd]\r\nlinger=1 ; why\r\n"
+               "  \njwt-issuer = a # b\nmax-payload=512");
+    config = loaded(NULL, FLAGS("--config", path));
+    cr_assert_eq(config->linger_ms, 1000);
+    cr_assert_str_eq(config->jwt_issuer, "a # b");
+    cr_assert_eq(config->max_payload, 512);
+    config_free(config);
+}
+
+Test(config, a_wrong_line_is_named_by_its_number)
+{
+    cr_assert_str_eq(refusal_of_file("# x\n\nlisen = x\n"),
+                     "FILE:3: unknown option \"lisen\" (did you mean \"listen\"?)");
+    cr_assert_str_eq(refusal_of_file("linger = 1\njust words\n"),
+                     "FILE:2: is neither `name = value` nor a comment");
+    cr_assert_str_eq(refusal_of_file("linger = 1\n[open\n"),
+                     "FILE:2: is neither `name = value` nor a comment");
+    cr_assert_str_eq(refusal_of_file("linger = 1\n\nlinger = 1\n"),
+                     "FILE:3: linger: is here for the second time");
+    cr_assert_str_eq(refusal_of_file("linger = 1\n  2\n"),
+                     "FILE:2: linger: is here for the second time");
+    cr_assert_str_eq(refusal_of_file("config = other.conf\n"),
+                     "FILE:1: config: a file cannot name another file");
+    cr_assert_str_eq(refusal_of_file("[redis]\nredis-url =\n"),
+                     "FILE:2: is in section [redis]: options stand in [progressd] or in no "
+                     "section");
+    cr_assert_str_eq(refusal_of_file("= 1\n"), "FILE:1: unknown option \"\"");
+}
+
+Test(config, a_line_that_is_no_line_is_told_also_before_another_error)
+{
+    cr_assert_not_null(strstr(refusal_of_file("words\nlisen = 1\n"),
+                              ":1: is neither `name = value` nor a comment"));
+    cr_assert_str_eq(refusal_of_file("lisen = 1\nwords\n"), "FILE:1: unknown option \"lisen\" "
+                                                            "(did you mean \"listen\"?)");
+}
+
+Test(config, a_line_that_is_too_long_is_refused_and_not_cut_in_two)
+{
+    char text[512] = "linger = 1\njwt-issuer = ";
+    size_t start = strlen(text);
+
+    memset(text + start, 'x', 400);
+    strcpy(text + start + 188, "max-payload = 512\n");
+    cr_assert_not_null(strstr(refusal_of_file(text), "FILE:2: is longer than 198 characters"));
+    strcpy(text + start + 185, "\nlinger = 2\n");
+    cr_assert_str_eq(refusal_of_file(text), "FILE:3: linger: is here for the second time");
+    text[start + 185] = '\0';
+    cr_assert_str_eq(refusal_of_file(text), "accepted");
+}
+
+Test(config, a_nul_byte_in_a_file_is_refused)
+{
+    FILE *file = fopen(path, "w");
+
+    cr_assert_eq(fwrite("linger = 1\0\nlinger = 2\n", 1, 23, file), 23);
+    fclose(file);
+    cr_assert_not_null(strstr(refusal(NULL, FLAGS("--config", path)), ":1: has a NUL byte"));
+}
+
+Test(config, a_folder_is_no_file)
+{
+    cr_assert_not_null(strstr(refusal(NULL, FLAGS("--config", directory)), "Is a directory"));
+}
+
+/* ── Values ──────────────────────────────────────────────────────────────────────────────────── */
+
+Test(config, addresses_are_read_and_written_the_same)
+{
+    static const char *const texts[][2] = {{"127.0.0.1:8080", "127.0.0.1:8080"},
+                                           {"0.0.0.0:0", "0.0.0.0:0"},
+                                           {"[::1]:8080", "[::1]:8080"},
+                                           {"[0:0::1]:65535", "[::1]:65535"},
+                                           {"*:80", "*:80"},
+                                           {"localhost:1", "127.0.0.1:1"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        char buffer[CONFIG_ADDRESS_SIZE];
+        struct config *config =
+            loaded(NULL, FLAGS("--jwt-key", KEY, "--listen", (char *)texts[i][0]));
+
+        config_address_format(&config->listen, buffer);
+        cr_assert_str_eq(buffer, texts[i][1]);
+        config_free(config);
+    }
+    struct config *config = loaded(NULL, FLAGS("--admin-listen", "off"));
+    cr_assert_eq(config->admin_listen.kind, CONFIG_ADDRESS_OFF);
+    config_free(config);
+}
+
+Test(config, a_wrong_address_is_refused)
+{
+    static char *const texts[] = {"",
+                                  "8080",
+                                  ":8080",
+                                  "127.0.0.1",
+                                  "host:80",
+                                  "::1:80",
+                                  "[::1]",
+                                  "[::1:80",
+                                  "[]:80",
+                                  "1.2.3:80",
+                                  "[127.0.0.1]:80",
+                                  "off",
+                                  "127.0.0.1:",
+                                  "127.0.0.1:-1",
+                                  "127.0.0.1:65536",
+                                  "127.0.0.1:8o",
+                                  "127.0.0.1: 80",
+                                  "127.0.0.1:99999999999999999999999",
+                                  "[:80"};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        const char *why = refusal(NULL, FLAGS("--listen", texts[i], "--jwt-key", KEY));
+        cr_assert_eq(strncmp(why, "--listen: must ", 15), 0, "%s: %s", texts[i], why);
+    }
+}
+
+Test(config, seconds_may_have_decimals_and_have_a_range)
+{
+    static const struct {
+        char *text;
+        uint32_t milliseconds;
+    } good[] = {{"0.5", 500},   {"1", 1000},       {"2.25", 2250},
+                {"0.125", 125}, {"3600", 3600000}, {"3600.000", 3600000}};
+    static char *const bad[] = {"",      "0",      "0.099", "3600.001", "1.",
+                                ".5",    "1.2345", "-1",    "1s",       "1e3",
+                                "nan",   "0x10",   "1,5",   " 1",       "99999999999999999999",
+                                "1.2.3", "4000.5"};
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct config *config = loaded(NULL, FLAGS("--resync-interval", good[i].text));
+        cr_assert_eq(config->resync_interval_ms, good[i].milliseconds, "%s", good[i].text);
+        config_free(config);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        const char *why = refusal(NULL, FLAGS("--resync-interval", bad[i]));
+        cr_assert_not_null(strstr(why, "must be a number of seconds from 0.1 to 3600"), "%s: %s",
+                           bad[i], why);
+    }
+}
+
+Test(config, choices_are_refused_when_they_are_none)
+{
+    cr_assert_str_eq(refusal_of_flag("--recorder=yes"),
+                     "--recorder: must be on or off, not \"yes\"");
+    cr_assert_str_eq(refusal_of_flag("--log-level=loud"),
+                     "--log-level: must be error, warn, info or debug, not \"loud\"");
+    cr_assert_str_eq(refusal_of_flag("--log-format=xml"),
+                     "--log-format: must be logfmt or json, not \"xml\"");
+    cr_assert_not_null(strstr(refusal_of_flag("--redis-prefix=a:b:"), "must be letters"));
+    cr_assert_not_null(
+        strstr(refusal_of_flag("--allowed-origins=http://a http://b/c"), "\"http://b/c\" is none"));
+    cr_assert_not_null(strstr(refusal_of_flag("--jwt-issuer=a\nb"), "control characters"));
+}
+
+/* ── Keys ────────────────────────────────────────────────────────────────────────────────────── */
+
+Test(config, without_a_key_only_loopback_is_accepted)
+{
+    static char *const loopback[] = {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"};
+    static char *const open_to_others[] = {"*:1", "0.0.0.0:1", "[::]:1", "10.0.0.1:1",
+                                           "[::ffff:127.0.0.1]:1"};
+
+    for (size_t i = 0; i < ARRAY_LEN(loopback); i++) {
+        cr_assert_str_eq(refusal(NULL, FLAGS("--listen", loopback[i])), "accepted");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(open_to_others); i++) {
+        cr_assert_not_null(
+            strstr(refusal(NULL, FLAGS("--listen", open_to_others[i])), "jwt-key: must be given"));
+        cr_assert_str_eq(refusal(NULL, FLAGS("--listen", open_to_others[i], "--jwt-key", KEY)),
+                         "accepted");
+    }
+}
+
+Test(config, two_keys_of_one_name_or_of_none_are_refused)
+{
+    cr_assert_str_eq(refusal(NULL, FLAGS("--jwt-key=a=" KEY, "--jwt-key=a=" OTHER_KEY)),
+                     "--jwt-key: has two keys with the KID a");
+    cr_assert_not_null(
+        strstr(refusal("PROGRESSD_JWT_KEY=" KEY " " KEY, FLAGS()), "two keys without a KID"));
+    cr_assert_str_eq(refusal("PROGRESSD_JWT_KEY=" KEY " a=" KEY, FLAGS()), "accepted");
+}
+
+Test(config, a_missing_key_is_made_once_and_found_again)
+{
+    bool made;
+    struct config *config = loaded(NULL, FLAGS()), *again = loaded(NULL, FLAGS());
+
+    cr_assert_eq(config_ensure_key(config, &made, &message), 0);
+    cr_assert(made);
+    cr_assert_eq(config_ensure_key(again, &made, &message), 0);
+    cr_assert_not(made);
+    cr_assert_eq(config->jwt_keys.count, 1);
+    cr_assert_eq(config->jwt_keys.items[0].secret_len, 86);
+    cr_assert_eq(config->jwt_keys.items[0].algorithm, JWT_KEY_HS256);
+    cr_assert_arr_eq(config->jwt_keys.items[0].secret, again->jwt_keys.items[0].secret, 86);
+    cr_assert_eq(config_ensure_key(config, &made, &message), 0);
+    cr_assert_not(made);
+    config_free(config);
+    config_free(again);
+}
+
+Test(config, a_key_that_cannot_be_made_or_used_is_told)
+{
+    bool made;
+    char file[80];
+    struct config *config = loaded(NULL, FLAGS("--state-dir=/dev/null/x"));
+
+    cr_assert_eq(config_ensure_key(config, &made, &message), CONFIG_INVALID);
+    cr_assert_str_eq(message.data,
+                     "/dev/null/x: cannot make the state directory: Not a directory\n");
+    config_free(config);
+
+    config = loaded(NULL, FLAGS());
+    snprintf(file, sizeof file, "%s/" JWT_KEY_FILE, directory);
+    FILE *stream = fopen(file, "w");
+    fputs("short\n", stream);
+    fclose(stream);
+    cr_assert_eq(config_ensure_key(config, &made, &message), CONFIG_INVALID);
+    cr_assert_not_null(strstr(message.data, "the secret has 5 bytes"));
+    config_free(config);
+}
+
+Test(config, a_state_directory_is_made_absolute)
+{
+    char expected[PATH_MAX + 16];
+    struct config *config = loaded(NULL, FLAGS("--state-dir", "some/where"));
+
+    cr_assert_not_null(getcwd(expected, PATH_MAX));
+    strcat(expected, "/some/where");
+    cr_assert_str_eq(config->state_dir, expected);
+    config_free(config);
+}
+
+/* ── What ends the program ───────────────────────────────────────────────────────────────────── */
+
+Test(config, help_names_every_option_with_its_default)
+{
+    struct config *config = NULL;
+
+    cr_assert_eq(load(&config, NULL, FLAGS("--lisen", "--help")), CONFIG_HELP);
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
+        const struct config_option *option = &config_options[i];
+        char line[256];
+
+        snprintf(line, sizeof line, "  --%s %s\n", option->name, option->placeholder);
+        const char *at = strstr(message.data, line);
+        cr_assert_not_null(at, "%s", option->name);
+        snprintf(line, sizeof line, "Default: %s\n",
+                 option->help_start ? option->help_start : option->initial);
+        cr_assert_not_null(strstr(at, "Default: "));
+        cr_assert(strchr(line, '\n')[1] || strstr(at, line), "%s", option->name);
+    }
+    for (const char *line = message.data; *line; line = strchr(line, '\n') + 1) {
+        cr_assert_leq(strcspn(line, "\n"), 92, "a line is too long: %.100s", line);
+    }
+}
+
+Test(config, version_and_check_config_end_with_their_outcomes)
+{
+    struct config *config = NULL;
+
+    cr_assert_eq(load(&config, NULL, FLAGS("--version")), CONFIG_VERSION);
+    cr_assert_str_eq(message.data, "progressd " PROGRESSD_VERSION "\n");
+    cr_assert_eq(load(&config, NULL, FLAGS("--check-config", "--linger", "1")), CONFIG_CHECKED);
+    cr_assert_eq(load(&config, NULL, FLAGS("--linger", "x", "--check-config")), CONFIG_INVALID);
+    cr_assert_eq(load(&config, NULL, FLAGS("--listen", "*:80", "--check-config")), CONFIG_INVALID);
+    cr_assert_null(config);
+}
+
+Test(config, an_idle_timeout_that_pings_cannot_meet_is_a_warning)
+{
+    struct config *config = loaded(NULL, FLAGS("--idle-timeout", "25"));
+
+    cr_assert_not_null(strstr(message.data, "ping-interval: is not shorter than idle-timeout"));
+    config_free(config);
+}
+
+/* ── To the children ─────────────────────────────────────────────────────────────────────────── */
+
+/* A value for each option that is none of the defaults. */
+static const char *unusual_value(const struct config_option *option)
+{
+    static const struct {
+        const struct config_type *type;
+        const char *value;
+    } values[] = {
+        {&config_type_address, "[::1]:9090"},
+        {&config_type_address_or_off, "off"},
+        {&config_type_redis, "redis://us%20er:p%40ss@[::1]:7000/0"},
+        {&config_type_prefix, "other:"},
+        {&config_type_text, "/a text = ; # with \"everything\" "},
+        {&config_type_keys, "a/1=" KEY " HS512:base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZW"
+                            "YwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg=="},
+        {&config_type_origins, "* https://a.example:444"},
+        {&config_type_count, "256"},
+        {&config_type_seconds, "7.125"},
+        {&config_type_log_level, "debug"},
+        {&config_type_log_format, "json"},
+    };
+
+    if (option->type == &config_type_switch) {
+        return strcmp(option->initial, "on") == 0 ? "off" : "on";
+    }
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        if (values[i].type == option->type) {
+            return values[i].value;
+        }
+    }
+    cr_assert_fail("no value for %s", option->name);
+    return NULL;
+}
+
+/* Sets every option, but for the file's name, to an unusual value by way of the environment. */
+static struct config *unusual_config(void)
+{
+    char *environment[CONFIG_OPTION_COUNT + 1] = {NULL}, *argv[] = {"progressd", NULL};
+    struct config *config = NULL;
+    size_t count = 0;
+
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
+        char variable[CONFIG_VARIABLE_SIZE];
+
+        if (config_options[i].offset == offsetof(struct config, file)) {
+            continue;
+        }
+        config_option_variable(&config_options[i], variable);
+        cr_assert_geq(
+            asprintf(&environment[count++], "%s=%s", variable, unusual_value(&config_options[i])),
+            0);
+    }
+    text_deinit(&message);
+    cr_assert_eq(config_load(1, argv, environment, &config, &message), 0, "%s", message.data);
+    for (size_t i = 0; i < count; i++) {
+        free(environment[i]);
+    }
+    return config;
+}
+
+Test(config, every_option_survives_the_way_to_a_child)
+{
+    struct config *config = unusual_config(), *child = NULL, *second = NULL;
+    struct text before = TEXT_EMPTY, after = TEXT_EMPTY, defaults = TEXT_EMPTY;
+    struct config *usual = loaded(NULL, FLAGS());
+
+    int fd = config_to_fd(config);
+    cr_assert_geq(fd, 0);
+    cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    cr_assert_eq(config_read_fd(fd, &child), 0);
+    cr_assert_eq(config_read_fd(fd, &second), 0, "a second child reads nothing");
+    cr_assert_lt(write(fd, "x", 1), 0, "a child can change it");
+    close(fd);
+
+    config_write(config, &before);
+    config_write(child, &after);
+    config_write(usual, &defaults);
+    cr_assert_str_eq(after.data, before.data);
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
+        char line[1024] = "\n";
+        const char *name = config_options[i].name;
+        const char *at = strstr(after.data, name);
+
+        if (config_options[i].offset == offsetof(struct config, file)) {
+            continue;
+        }
+        snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n") + 1, at);
+        cr_assert_null(strstr(defaults.data, line), "%s has its default: %s", name, line);
+    }
+    cr_assert_str_eq(child->redis.user, "us er");
+    cr_assert_str_eq(child->redis.password, "p@ss");
+    cr_assert_str_eq(child->jwt_issuer, "/a text = ; # with \"everything\" ");
+    cr_assert_eq(child->jwt_keys.items[1].secret_len, 64);
+
+    text_deinit(&before);
+    text_deinit(&after);
+    text_deinit(&defaults);
+    config_free(config);
+    config_free(child);
+    config_free(second);
+    config_free(usual);
+}
+
+static int read_text(const char *text)
+{
+    struct config *config = NULL;
+    int fd = open(directory, O_TMPFILE | O_RDWR, 0600);
+
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    int rc = config_read_fd(fd, &config);
+    close(fd);
+    config_free(config);
+    return rc;
+}
+
+Test(config, a_child_refuses_what_is_not_whole)
+{
+    struct text text = TEXT_EMPTY;
+    struct config *config = loaded(NULL, FLAGS());
+
+    config_write(config, &text);
+    cr_assert_eq(read_text(text.data), 0);
+    text.data[text.len - 1] = '\0'; /* the last line's end */
+    cr_assert_eq(read_text(text.data), CONFIG_INVALID);
+    *strrchr(text.data, '\n') = '\0';
+    cr_assert_eq(read_text(text.data), CONFIG_INVALID);
+    cr_assert_eq(read_text(""), CONFIG_INVALID);
+    cr_assert_eq(read_text("linger=1\nlinger=1\n"), CONFIG_INVALID);
+    cr_assert_eq(read_text("lisen=1\n"), CONFIG_INVALID);
+    cr_assert_eq(read_text("linger=x\n"), CONFIG_INVALID);
+    cr_assert_eq(config_read_fd(-1, &config), -EBADF);
+    text_deinit(&text);
+    config_free(config);
+}
+
+Test(config, an_embedded_redis_is_handed_on_as_a_socket)
+{
+    char long_path[128];
+    struct config *config = loaded(NULL, FLAGS());
+
+    memset(long_path, 'x', sizeof long_path - 1);
+    long_path[0] = '/';
+    long_path[sizeof long_path - 1] = '\0';
+    cr_assert_eq(config_set_redis_socket(config, long_path), CONFIG_INVALID);
+    cr_assert_eq(config->redis.kind, CONFIG_REDIS_EMBEDDED);
+    cr_assert_eq(config_set_redis_socket(config, "/a b/100%/r?#.sock"), 0);
+    cr_assert_eq(config->redis.kind, CONFIG_REDIS_UNIX);
+    cr_assert_str_eq(config->redis.path, "/a b/100%/r?#.sock");
+    cr_assert_str_eq(config->redis.url, "unix:///a%20b/100%25/r%3F%23.sock");
+    config_free(config);
+}
+
+/* ── Out of memory ───────────────────────────────────────────────────────────────────────────── */
+
+Test(config, running_out_of_memory_is_returned_wherever_it_happens)
+{
+    unsigned failures = 0;
+
+    write_file("linger = 2\njwt-key = " KEY "\nallowed-origins = http://a\nredis-url = "
+               "redis://u:p@h\n");
+    for (unsigned n = 1;; n++) {
+        struct config *config = NULL;
+
+        text_deinit(&message);
+        mem_fail_nth(n);
+        int rc = load(&config, "PROGRESSD_JWT_ISSUER=me", FLAGS("--config", path));
+        mem_fail_nth(0);
+        config_free(config);
+        if (rc == 0) {
+            break;
+        }
+        cr_assert_eq(rc, -ENOMEM, "allocation %u: %d %s", n, rc, message.data);
+        failures++;
+    }
+    cr_assert_gt(failures, 10);
+}
