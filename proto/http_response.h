@@ -14,9 +14,10 @@
 
 struct http_response {
     int status;               /* 100 to 599; the reason phrase follows from it */
-    const char *content_type; /* NULL: no body, and no Content-Length for 304 and 204 */
+    const char *content_type; /* NULL: no body */
     const char *headers;      /* whole further lines, each ending in CRLF, or NULL */
-    struct span body;         /* its length is sent also where the body isn't: HEAD */
+    struct span body;         /* its length is sent also where the body isn't: HEAD; neither with
+                                 1xx, 204 and 304 */
     bool head_only;           /* leave the body out: the answer to HEAD */
     bool close;               /* say Connection: close */
 };
@@ -25,11 +26,18 @@ struct http_response {
  * Connection, the further headers, and the body. */
 void http_response_write(struct text *text, const struct http_response *response);
 
-/* Appends an error as JSON, {"error":{"code","message"}}, with the same headers. */
+/* Appends an error as JSON, {"error":{"code","message"}}, with the same headers; content_type and
+ * body of `response` don't count. */
 void http_response_write_error(struct text *text, const struct http_response *response,
                                const char *code, const char *message);
 
 /* The reason phrase of a status: "Not Found"; "" for one that isn't known. */
 const char *http_reason(int status);
+
+/* IMF-fixdate (RFC 9110, 5.6.7): "Mon, 23 Nov 2026 06:16:17 GMT", 29 characters and a NUL; up to
+ * the end of the year 9999. */
+#define HTTP_DATE_SIZE 30
+#define HTTP_DATE_MAX 253402300799
+void http_date_format(char buffer[HTTP_DATE_SIZE], int64_t seconds_since_1970);
 
 #endif

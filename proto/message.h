@@ -20,19 +20,24 @@
 struct client_message {
     enum client_type type;         /* CLIENT_SUBSCRIBE, _UNSUBSCRIBE, _GET_STATE, _PING */
     char task_id[TASK_ID_MAX + 1]; /* decoded, valid; "" in a ping */
-    struct span token;             /* raw JSON string without its quotes, as a JWT needs no
-                                      escapes; {NULL, 0} when absent */
+    struct span token;             /* the JSON string without its quotes: escapes, which a JWT
+                                      doesn't need, are refused; {NULL, 0} when absent */
     bool has_rev;
-    struct rev rev;        /* what the client has; run points into the text */
+    struct rev rev;        /* what the client has */
     struct span timestamp; /* of a ping: the raw number; {NULL, 0} when absent */
 };
 
 /* What is wrong with a client's message. */
 struct client_message_error {
     enum error_code code;          /* ERROR_INVALID_MESSAGE or ERROR_INVALID_TASK_ID */
-    char task_id[TASK_ID_MAX + 1]; /* the one the message names, if it is valid; else "" */
+    char task_id[TASK_ID_MAX + 1]; /* the one the message names, "" if it isn't valid; the default
+                                      when it names none */
     char text[128];                /* names the member at fault; no member's value is repeated */
 };
+
+/* Longest token and timestamp, in bytes of the message. */
+#define TOKEN_MAX 4096
+#define PING_TIMESTAMP_MAX 32
 
 enum message_outcome { MESSAGE_INVALID = 1 };
 
@@ -59,7 +64,8 @@ void message_error(struct text *text, const char *task_id, enum error_code code,
 /* {"type":"pong","timestamp":…}; without the member when the ping had none. */
 void message_pong(struct text *text, struct span timestamp);
 
-/* "2026-11-23T06:16:17.123Z": 24 characters and a NUL. */
+/* "2026-11-23T06:16:17.123Z": 24 characters and a NUL. Times outside the years 0 to 9999 are taken
+ * for the first or last moment of them. */
 #define ISO8601_SIZE 25
 void iso8601_format(char buffer[ISO8601_SIZE], int64_t milliseconds_since_1970);
 
