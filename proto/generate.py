@@ -3,6 +3,8 @@
 
 usage: generate.py header MESSAGES.JSON OUTPUT.h                       the C tables
        generate.py lua MESSAGES.JSON PROGRESS.LUA OUTPUT.lua OUTPUT.h  the function library
+       generate.py docs MESSAGES.JSON PROTOCOL.MD                      the document's tables
+       generate.py docs --check MESSAGES.JSON PROTOCOL.MD              fails when they are stale
 
 The function library comes out twice: as it can be loaded by hand, with the default settings, and
 as C, where the settings are filled in when it is loaded.
@@ -230,6 +232,77 @@ def c_string(text):
                          for c in text) + '"'
 
 
+# ── docs/PROTOCOL.md ─────────────────────────────────────────────────────────────────────────────
+
+TABLE = re.compile(r"(?<=<!-- table:)(\S+) -->\n.*?(?=<!-- /table -->)", re.DOTALL)
+
+
+def markdown_table(head, rows):
+    lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows]]
+    return "\n".join(lines) + "\n"
+
+
+def code(text):
+    return f"`{text}`"
+
+
+def client_member(name, member):
+    kind = {"taskId": "task id", "rev": "rev"}.get(member["kind"], member["kind"])
+    return f"`{name}` ({kind})" if member.get("required") else f"[`{name}` ({kind})]"
+
+
+def client_table(protocol):
+    rows = [[code(name), ", ".join(client_member(*m) for m in entry["members"].items()),
+             entry["answer"]] for name, entry in protocol["client"].items()]
+    return markdown_table(["type", "members", "answer"], rows)
+
+
+def payload_table(protocol):
+    rows = []
+    for name, entry in protocol["task"].items():
+        members = entry["payload"] or {"": None}
+        for position, (member_name, member) in enumerate(members.items()):
+            first = code(name) if position == 0 else ""
+            if member is None:
+                rows.append([first, "none", ""])
+                continue
+            needed = "" if member.get("required") else (
+                "; added if it is missing" if member.get("added") else "; optional")
+            unit = f", in {member['unit']}" if "unit" in member else ""
+            rows.append([first, code(member_name), must(member) + unit + needed])
+    return markdown_table(["type", "member of the payload", "is"], rows)
+
+
+def meanings_table(entries, head):
+    return markdown_table([head, "meaning"], [[code(k), v] for k, v in entries.items()])
+
+
+def documents(protocol):
+    """The tables of the document by their names."""
+    errors, http, close = (protocol[k] for k in ("errorCodes", "httpErrorCodes", "closeCodes"))
+    return {
+        "client": client_table(protocol),
+        "payloads": payload_table(protocol),
+        "errors": markdown_table(["code", "again later?", "meaning"],
+                                 [[code(k), "yes" if v["retryable"] else "no", v["meaning"]]
+                                  for k, v in errors.items()]),
+        "http": markdown_table(["code", "status", "meaning"],
+                               [[code(k), str(v["status"]), v["meaning"]]
+                                for k, v in http.items()]),
+        "unsubscribed": meanings_table(protocol["unsubscribedReasons"], "reason"),
+        "close": markdown_table(["code", "name", "meaning"],
+                                [[k, code(v["name"]), v["meaning"]] for k, v in close.items()]),
+    }
+
+
+def with_tables(document, tables):
+    """The document with what is between the markers of each table written anew."""
+    names = [match[1] for match in TABLE.finditer(document)]
+    if sorted(names) != sorted(tables):
+        sys.exit(f"generate.py: the document has the tables {names}, not {list(tables)}")
+    return TABLE.sub(lambda match: f"{match[1]} -->\n{tables[match[1]]}", document)
+
+
 # ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 def read(path):
@@ -250,6 +323,13 @@ def main():
             text, version, body = library(json.loads(read(messages)), read(source))
             write(output_lua, text)
             write(output_h, library_header(version, body))
+        case ["docs", *check, messages, document] if check in ([], ["--check"]):
+            text = read(document)
+            fresh = with_tables(text, documents(json.loads(read(messages))))
+            if check and fresh != text:
+                sys.exit(f"{document} is stale: proto/generate.py docs {messages} {document}")
+            if not check:
+                write(document, fresh)
         case _:
             sys.exit(__doc__)
 

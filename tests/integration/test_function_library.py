@@ -2,7 +2,9 @@
 import json
 import random
 import re
+import shlex
 import time
+from pathlib import Path
 
 import pytest
 
@@ -699,3 +701,51 @@ def test_another_setting_of_payload_and_expiry_is_obeyed(loaded, db, library):
         assert "8192 bytes" in refusal(db, with_member("x", '"' + "y" * 8192 + '"'))
     finally:
         loaded.cli("-x", "FUNCTION", "LOAD", "REPLACE", stdin=library)
+
+
+# ── The documents ────────────────────────────────────────────────────────────────────────────────
+
+PROTOCOL = Path(__file__).resolve().parents[2] / "docs" / "PROTOCOL.md"
+
+
+def console_examples():
+    """The commands of the document's console blocks, each with what it prints."""
+    examples = []
+    for block in re.findall(r"^```console\n(.*?)^```$", PROTOCOL.read_text(encoding="utf-8"),
+                            re.DOTALL | re.MULTILINE):
+        for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = example.partition("\n")
+            examples.append((shlex.split(command), output))
+    return examples
+
+
+def without_revs(text):
+    """A text in which revs, and their parts on lines of their own, are all the same."""
+    text = re.sub(r"\b[0-9a-z]{10,11}-\d{16}\b", "REV", text)
+    text = re.sub(r"^\d{16}$", "N", text, flags=re.MULTILINE)
+    return re.sub(r"^[0-9a-z]{10,11}$", "RUN", text, flags=re.MULTILINE).rstrip("\n")
+
+
+def test_the_examples_of_the_protocols_document_are_true(loaded, db):
+    examples = console_examples()
+    assert len(examples) >= 10
+    for command, output in examples:
+        assert command[0] == "redis-cli"
+        assert without_revs(loaded.cli(*command[1:])) == without_revs(output), command
+
+
+def test_the_brokers_rights_of_the_document_are_enough(loaded, db, library):
+    command = next(words for words, _ in console_examples() if words[1:4] == ["ACL", "SETUSER",
+                                                                             "progressd"])
+    db.call(*command[1:4], "reset", *command[4:])
+    with Resp(loaded.connect()) as user:
+        for call in (("AUTH", "progressd", "secret"), ("PING",), ("INFO",),
+                     ("FUNCTION", "LIST", "LIBRARYNAME", "progress", "WITHCODE"),
+                     ("FUNCTION", "LOAD", "REPLACE", library), fcall(UPDATE),
+                     ("FCALL", "progress_lease", 1, "progress:!recorder", "a", 1000),
+                     ("FCALL", "progress_lease", 1, "progress:!recorder", "a", 0),
+                     ("FCALL", "progress_reset", 1, "progress:1"), ("HGETALL", "progress:1"),
+                     ("SSUBSCRIBE", "progress:1"), ("SUNSUBSCRIBE", "progress:1"),
+                     ("PSUBSCRIBE", "progress:*"), ("PUNSUBSCRIBE", "progress:*")):
+            reply = user.call(*call)
+            assert not isinstance(reply, RespError), (call, reply)
