@@ -20,11 +20,15 @@ struct connection_queue {
 static void set_state(struct connection *connection, enum connection_state state)
 {
     static const bool allowed[][CONNECTION_CLOSED + 1] = {
-        [CONNECTION_REQUEST] = {[CONNECTION_ANSWERING] = true, [CONNECTION_LINGERING] = true,
+        [CONNECTION_REQUEST] = {[CONNECTION_ANSWERING] = true,
+                                [CONNECTION_LINGERING] = true,
                                 [CONNECTION_CLOSED] = true},
-        [CONNECTION_ANSWERING] = {[CONNECTION_REQUEST] = true, [CONNECTION_OPEN] = true,
-                                  [CONNECTION_LINGERING] = true, [CONNECTION_CLOSED] = true},
-        [CONNECTION_OPEN] = {[CONNECTION_CLOSING] = true, [CONNECTION_LINGERING] = true,
+        [CONNECTION_ANSWERING] = {[CONNECTION_REQUEST] = true,
+                                  [CONNECTION_OPEN] = true,
+                                  [CONNECTION_LINGERING] = true,
+                                  [CONNECTION_CLOSED] = true},
+        [CONNECTION_OPEN] = {[CONNECTION_CLOSING] = true,
+                             [CONNECTION_LINGERING] = true,
                              [CONNECTION_CLOSED] = true},
         [CONNECTION_CLOSING] = {[CONNECTION_LINGERING] = true, [CONNECTION_CLOSED] = true},
         [CONNECTION_LINGERING] = {[CONNECTION_CLOSED] = true},
@@ -50,9 +54,9 @@ static bool is_congested(const struct connection *connection)
 static void update_reading(struct connection *connection)
 {
     if (connection->state != CONNECTION_CLOSED) {
-        stream_want_read(&connection->stream,
-                         connection->state != CONNECTION_ANSWERING && !connection->input &&
-                             !(connection->blocked && connection->queue));
+        stream_want_read(&connection->stream, connection->state != CONNECTION_ANSWERING &&
+                                                  !connection->input &&
+                                                  !(connection->blocked && connection->queue));
     }
 }
 
@@ -60,8 +64,7 @@ static void update_reading(struct connection *connection)
 
 void connection_wake(struct connection *connection)
 {
-    if (!connection->flush_due && !connection->blocked &&
-        connection->state != CONNECTION_CLOSED) {
+    if (!connection->flush_due && !connection->blocked && connection->state != CONNECTION_CLOSED) {
         connection->flush_due = true;
         connection->settings->events->on_flush_due(connection);
     }
@@ -161,8 +164,8 @@ static uint32_t batch_fill(struct batch *batch, struct connection *connection)
         batch->queued++;
     }
     if (connection->state == CONNECTION_OPEN && (!queue || batch->queued == queue->count)) {
-        size_t count = connection->settings->events->on_collect(connection, batch->frames,
-                                                                CONNECTION_BATCH);
+        size_t count =
+            connection->settings->events->on_collect(connection, batch->frames, CONNECTION_BATCH);
 
         while (batch->collected < count) {
             const struct bytes *frame = batch->frames[batch->collected].frame;
@@ -228,8 +231,7 @@ static void go_on_reading(struct connection *connection);
 /* The queue is written: what was waiting for that goes on. */
 static void after_writing(struct connection *connection)
 {
-    if (connection->state == CONNECTION_REQUEST && connection->input &&
-        !is_congested(connection)) {
+    if (connection->state == CONNECTION_REQUEST && connection->input && !is_congested(connection)) {
         go_on_reading(connection);
     }
     if (connection->state == CONNECTION_LINGERING && !connection->begun && !connection->queue &&

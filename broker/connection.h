@@ -5,8 +5,8 @@
  * Owns       the stream, the request being read, the parser, what could not be written yet
  *
  * Output. Answers and frames meant for this client alone wait in a short queue. Frames of tasks do
- * not: when the socket takes bytes, at a loop turn's end, the connection asks for them (on_collect) and
- * says which it took (on_taken). What is written of a frame is finished first; so a slow client
+ * not: when the socket takes bytes, at a loop turn's end, the connection asks for them (on_collect)
+ * and says which it took (on_taken). What is written of a frame is finished first; so a slow client
  * holds one half-written frame at the most, and gets what is newest when it reads on.
  *
  * States
@@ -15,9 +15,9 @@
  *   CONNECTION_OPEN       WebSocket                                -> CLOSING
  *   CONNECTION_CLOSING    a close frame is queued or sent; waits for the peer's, reading on
  *                                                                  -> LINGERING
- *   CONNECTION_LINGERING  the last bytes are being sent; what comes is dropped, since closing a socket
- *                         with unread bytes would cut off what was sent
- *   CONNECTION_CLOSED     the stream is closing; on_closed comes (from any)
+ *   CONNECTION_LINGERING  the last bytes are being sent; what comes is dropped, since closing a
+ * socket with unread bytes would cut off what was sent CONNECTION_CLOSED     the stream is closing;
+ * on_closed comes (from any)
  */
 #ifndef PROGRESSD_BROKER_CONNECTION_H
 #define PROGRESSD_BROKER_CONNECTION_H
@@ -42,19 +42,20 @@ struct connection_frame {
 #define CONNECTION_BATCH 64
 
 struct connection_events {
-    /* A whole request: answer it by connection_respond() or connection_upgrade(), now or later. It stays
-     * valid until then. */
+    /* A whole request: answer it by connection_respond() or connection_upgrade(), now or later. It
+     * stays valid until then. */
     void (*on_request)(struct connection *connection, const struct http_request *request);
     /* A whole WebSocket message; the payload is valid during the call. Text is valid UTF-8. */
-    void (*on_message)(struct connection *connection, enum ws_opcode opcode,
-                       const uint8_t *payload, uint32_t len);
-    /* Room for at most `max` (>= TASK_MESSAGE_TYPES) frames: fills in those that are due, in order. How many. */
+    void (*on_message)(struct connection *connection, enum ws_opcode opcode, const uint8_t *payload,
+                       uint32_t len);
+    /* Room for at most `max` (>= TASK_MESSAGE_TYPES) frames: fills in those that are due, in order.
+     * How many. */
     size_t (*on_collect)(struct connection *connection, struct connection_frame *frames,
                          size_t max);
     /* A frame of the last on_collect was written, or begun. */
     void (*on_taken)(struct connection *connection, const struct connection_frame *frame);
-    /* There is something to write: see to it that connection_flush() is called at the turn's end. Comes at most once
-     * until then. */
+    /* There is something to write: see to it that connection_flush() is called at the turn's end.
+     * Comes at most once until then. */
     void (*on_flush_due)(struct connection *connection);
     /* CLOSING or LINGERING begins: see to it that connection_abort() ends it if on_closed takes too
      * long. */
@@ -93,18 +94,18 @@ struct connection {
     struct bytes *begun;            /* written up to begun_at; NULL: none */
     struct bytes *input;            /* read, but not looked at while ANSWERING; NULL: none */
     uint32_t begun_at;
-    uint16_t close_code;  /* what the connection was closed with; 0: none */
-    uint64_t heard_ms;    /* when the last bytes came, by uv_now() */
-    uint8_t state;        /* enum connection_state */
-    bool is_websocket;    /* the handshake succeeded */
-    bool flush_due;       /* on_flush_due came, connection_flush() has not */
-    bool blocked;         /* the socket takes nothing now */
-    bool is_reading;      /* within take_input(), which goes on by itself */
-    bool is_shut;         /* LINGERING: all is sent, and the peer was told so */
+    uint16_t close_code; /* what the connection was closed with; 0: none */
+    uint64_t heard_ms;   /* when the last bytes came, by uv_now() */
+    uint8_t state;       /* enum connection_state */
+    bool is_websocket;   /* the handshake succeeded */
+    bool flush_due;      /* on_flush_due came, connection_flush() has not */
+    bool blocked;        /* the socket takes nothing now */
+    bool is_reading;     /* within take_input(), which goes on by itself */
+    bool is_shut;        /* LINGERING: all is sent, and the peer was told so */
 };
 
-/* Takes over an accepted socket, also on failure. `settings` must outlive the connection. 0, or a UV_E* when
- * nothing was opened and no event comes. */
+/* Takes over an accepted socket, also on failure. `settings` must outlive the connection. 0, or a
+ * UV_E* when nothing was opened and no event comes. */
 int connection_open(struct connection *connection, int fd,
                     const struct connection_settings *settings) MUST_CHECK;
 
@@ -114,8 +115,8 @@ void connection_respond(struct connection *connection, struct bytes *response, b
 /* Answers it with 101: WebSocket from here on. */
 void connection_upgrade(struct connection *connection, struct bytes *response);
 
-/* Queues a frame for this client alone. Takes the reference over; NULL closes the connection (1011), since
- * it stands for a frame that no memory was left for. */
+/* Queues a frame for this client alone. Takes the reference over; NULL closes the connection
+ * (1011), since it stands for a frame that no memory was left for. */
 void connection_send(struct connection *connection, struct bytes *frame);
 
 /* Frames of tasks are due: on_collect will be called. Cheap, may be called any number of times. */

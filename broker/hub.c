@@ -17,11 +17,11 @@
 /* Messages held back during a read; with more of them the hash is read again instead. */
 #define HELD_MAX 64
 
-#define WATCH_STATES(X)                                                                            \
-    X(WATCH_AWAY, "away")                                                                          \
-    X(WATCH_SUBSCRIBING, "subscribing")                                                            \
-    X(WATCH_READING, "reading")                                                                    \
-    X(WATCH_LIVE, "live")                                                                          \
+#define WATCH_STATES(X)                 \
+    X(WATCH_AWAY, "away")               \
+    X(WATCH_SUBSCRIBING, "subscribing") \
+    X(WATCH_READING, "reading")         \
+    X(WATCH_LIVE, "live")               \
     X(WATCH_GONE, "gone")
 
 enum watch_state {
@@ -60,7 +60,7 @@ struct hub {
     struct list watches;  /* in the order in which they are to be checked */
     struct list unsynced; /* AWAY, waiting for their turn */
     struct list gone;
-    uint32_t syncing;     /* SUBSCRIBING or READING */
+    uint32_t syncing; /* SUBSCRIBING or READING */
     uint64_t down_since_ms;
     struct timer check_timer;
     uint64_t checked_ms;
@@ -89,8 +89,8 @@ static void set_state(struct watch *watch, enum watch_state state)
     static const bool allowed[][WATCH_GONE + 1] = {
         [WATCH_AWAY] = {[WATCH_SUBSCRIBING] = true, [WATCH_GONE] = true},
         [WATCH_SUBSCRIBING] = {[WATCH_READING] = true, [WATCH_AWAY] = true, [WATCH_GONE] = true},
-        [WATCH_READING] = {[WATCH_LIVE] = true, [WATCH_READING] = true, [WATCH_AWAY] = true,
-                           [WATCH_GONE] = true},
+        [WATCH_READING] =
+            {[WATCH_LIVE] = true, [WATCH_READING] = true, [WATCH_AWAY] = true, [WATCH_GONE] = true},
         [WATCH_LIVE] = {[WATCH_READING] = true, [WATCH_AWAY] = true, [WATCH_GONE] = true},
         [WATCH_GONE] = {false},
     };
@@ -117,8 +117,7 @@ static struct span key_of(const struct watch *watch)
 
 static void tell_news(struct watch *watch)
 {
-    LIST_EACH(link, &watch->subscribers)
-    {
+    LIST_EACH (link, &watch->subscribers) {
         struct subscription *subscription = CONTAINER_OF(link, struct subscription, link);
 
         subscription->events->on_news(subscription);
@@ -230,8 +229,8 @@ static int take_text(struct watch *watch, struct span text)
     return task_take(&watch->task, &message, text);
 }
 
-/* Whether there is something new to tell. Out of memory is told in the log; the next comparison with Redis
- * finds what was lost by it. */
+/* Whether there is something new to tell. Out of memory is told in the log; the next comparison
+ * with Redis finds what was lost by it. */
 static bool is_news(int result)
 {
     if (result < 0) {
@@ -369,12 +368,11 @@ static bool take_held(struct watch *watch)
 {
     bool news = false;
 
-    LIST_EACH(link, &watch->held)
-    {
+    LIST_EACH (link, &watch->held) {
         const struct held *held = CONTAINER_OF(link, struct held, link);
 
-        news |= is_news(take_text(
-            watch, (struct span){(const char *)held->text->data, held->text->len}));
+        news |= is_news(
+            take_text(watch, (struct span){(const char *)held->text->data, held->text->len}));
     }
     drop_held(watch);
     return news;
@@ -454,8 +452,8 @@ static void on_subscribed(void *context, const redisReply *reply)
 static void start_sync(struct watch *watch)
 {
     set_state(watch, WATCH_SUBSCRIBING);
-    if (redis_link_subscribe(watch->hub->link, "SSUBSCRIBE", key_of(watch), on_subscribed,
-                             watch) == 0) {
+    if (redis_link_subscribe(watch->hub->link, "SSUBSCRIBE", key_of(watch), on_subscribed, watch) ==
+        0) {
         watch->replies++;
     } else {
         redis_link_fail(watch->hub->link, "out of memory");
@@ -492,8 +490,7 @@ static void on_down(void *owner)
     struct hub *hub = owner;
 
     hub->down_since_ms = now_ms(hub);
-    LIST_EACH(link, &hub->watches)
-    {
+    LIST_EACH (link, &hub->watches) {
         struct watch *watch = CONTAINER_OF(link, struct watch, all);
 
         drop_held(watch);
@@ -525,9 +522,9 @@ static void on_compared(void *context, const redisReply *reply)
 static void compare(struct watch *watch)
 {
     if (watch->state == WATCH_LIVE && watch->replies < UINT8_MAX &&
-        redis_link_command(watch->hub->link, on_compared, watch, 4,
-                           (struct span[]){SPAN_OF("HMGET"), key_of(watch), SPAN_OF("run"),
-                                           SPAN_OF("n")}) == 0) {
+        redis_link_command(
+            watch->hub->link, on_compared, watch, 4,
+            (struct span[]){SPAN_OF("HMGET"), key_of(watch), SPAN_OF("run"), SPAN_OF("n")}) == 0) {
         watch->replies++;
         metric_add(watch->hub->settings.metrics, METRIC_RESYNCS, 1);
     }
@@ -610,8 +607,7 @@ int hub_subscribe(struct hub *hub, struct subscription *subscription, const char
     const bool known = watch && watch->known;
 
     assert(!hub->closing);
-    if (!known && hub->down_since_ms > 0 &&
-        now_ms(hub) - hub->down_since_ms >= HUB_PATIENCE_MS) {
+    if (!known && hub->down_since_ms > 0 && now_ms(hub) - hub->down_since_ms >= HUB_PATIENCE_MS) {
         return HUB_UNAVAILABLE;
     }
     if (!watch) {
@@ -719,8 +715,7 @@ static void finish_closing(struct hub *hub)
 void hub_close(struct hub *hub)
 {
     timer_cancel(hub->settings.wheel, &hub->check_timer);
-    LIST_EACH(link, &hub->watches)
-    {
+    LIST_EACH (link, &hub->watches) {
         watch_end(CONTAINER_OF(link, struct watch, all));
     }
     hub->closing = true;

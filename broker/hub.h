@@ -4,9 +4,9 @@
  * Hands on   news: on_ready, on_news, on_failed of each subscription, which then collects frames
  * Owns       the tasks and the link to Redis; borrows the subscriptions
  *
- * A task is watched from its first subscription until `linger` after its last one. Watching it means:
- * subscribe to its channel, wait for Redis to confirm, read its hash, then follow the channel. Who
- * subscribes after that costs Redis nothing.
+ * A task is watched from its first subscription until `linger` after its last one. Watching it
+ * means: subscribe to its channel, wait for Redis to confirm, read its hash, then follow the
+ * channel. Who subscribes after that costs Redis nothing.
  *
  * What can be missed is found again:
  *   1. While a read of the hash is under way, live messages are held back and taken after it, so
@@ -18,17 +18,19 @@
  * States of a watched task
  *   WATCH_AWAY     not subscribed: the link is down, or its turn has not come   -> SUBSCRIBING
  *   WATCH_SUBSCRIBING  SSUBSCRIBE was sent                                      -> READING, AWAY
- *   WATCH_READING  HGETALL was sent; messages are held                          -> LIVE, READING, AWAY
- *   WATCH_LIVE     follows the channel                                          -> READING, AWAY
+ *   WATCH_READING  HGETALL was sent; messages are held                          -> LIVE, READING,
+ * AWAY WATCH_LIVE     follows the channel                                          -> READING, AWAY
  *   WATCH_GONE     nobody watches; waits for replies still to come, then is freed (from any)
  */
 #ifndef PROGRESSD_BROKER_HUB_H
 #define PROGRESSD_BROKER_HUB_H
 
+#include <uv.h>
+
+#include "broker/config.h"
 #include "broker/task.h"
 #include "common/metrics.h"
 #include "common/timer_wheel.h"
-#include "broker/config.h"
 
 /* How long a subscription waits for a Redis that is away before it fails. */
 #define HUB_PATIENCE_MS 3000

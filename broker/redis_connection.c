@@ -73,8 +73,9 @@ static int pending_push(struct redis_connection *connection, struct redis_pendin
             return -ENOMEM;
         }
         for (uint32_t i = 0; i < connection->pending_count; i++) {
-            ring[i] = connection->pending[(connection->pending_head + i) &
-                                          (connection->pending_capacity - 1)];
+            ring[i] =
+                connection
+                    ->pending[(connection->pending_head + i) & (connection->pending_capacity - 1)];
         }
         mem_free(connection->pending);
         connection->pending = ring;

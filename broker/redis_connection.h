@@ -32,19 +32,20 @@ struct redis_connection_events {
     void (*on_closed)(struct redis_connection *connection);
 };
 
-/* The reply, borrowed, which may be an error reply; or NULL when the connection closed before it came. Each callback
- * is called once, in the commands' order, the last ones from redis_connection_close(). */
+/* The reply, borrowed, which may be an error reply; or NULL when the connection closed before it
+ * came. Each callback is called once, in the commands' order, the last ones from
+ * redis_connection_close(). */
 typedef void (*redis_reply_fn)(void *context, const redisReply *reply);
 
 struct redis_connection {
     struct stream stream;
     uv_getaddrinfo_t lookup;
     struct addrinfo *addresses, *next_address; /* of the server's name, and the one to try next */
-    uv_prepare_t turn_end; /* runs while there is something to write */
+    uv_prepare_t turn_end;                     /* runs while there is something to write */
     const struct redis_connection_events *events;
     const struct config_redis *server;
     redisReader *reader;
-    struct text out;  /* commands that are still to be written, from out_at on */
+    struct text out; /* commands that are still to be written, from out_at on */
     size_t out_at;
     struct redis_pending *pending; /* a ring of callbacks */
     uint32_t pending_head, pending_count, pending_capacity;

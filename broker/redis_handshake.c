@@ -23,8 +23,8 @@ void redis_handshake_stop(struct redis_handshake *handshake)
     text_deinit(&handshake->library_text);
 }
 
-static void send(struct redis_handshake *handshake, struct redis_connection *connection,
-                 redis_reply_fn on_reply, int argc, const struct span *argv)
+static void ask(struct redis_handshake *handshake, struct redis_connection *connection,
+                redis_reply_fn on_reply, int argc, const struct span *argv)
 {
     if (!handshake->done &&
         redis_connection_send(connection, on_reply, handshake, argc, argv) < 0) {
@@ -134,7 +134,7 @@ static bool info_is_good(struct redis_handshake *handshake, const redisReply *re
 static void ask_for_info(struct redis_handshake *handshake, struct redis_connection *connection,
                          redis_reply_fn on_reply)
 {
-    send(handshake, connection, on_reply, 1, (struct span[]){SPAN_OF("INFO")});
+    ask(handshake, connection, on_reply, 1, (struct span[]){SPAN_OF("INFO")});
 }
 
 /* ── The function library ────────────────────────────────────────────────────────────────────── */
@@ -172,7 +172,7 @@ static void load_library(struct redis_handshake *handshake, bool replace)
         argv[argc++] = SPAN_OF("REPLACE");
     }
     argv[argc++] = (struct span){handshake->library_text.data, handshake->library_text.len};
-    send(handshake, handshake->commands, on_library_loaded, argc, argv);
+    ask(handshake, handshake->commands, on_library_loaded, argc, argv);
 }
 
 /* The code within FUNCTION LIST's answer: one library, as names and values in turn. */
@@ -208,8 +208,8 @@ static void on_library_listed(void *context, const redisReply *reply)
     if (!code.at) {
         load_library(handshake, false);
     } else if (progress_library_head(code, &head) != 0) {
-        finish(handshake, "Redis has a function library \"" PROGRESS_LIBRARY_NAME
-                          "\" that isn't progressd's");
+        finish(handshake,
+               "Redis has a function library \"" PROGRESS_LIBRARY_NAME "\" that isn't progressd's");
     } else if (head.version < progress_library_version ||
                (head.version == progress_library_version && handshake->is_first &&
                 (head.state_ttl_s != config->state_ttl_s ||
@@ -222,9 +222,9 @@ static void on_library_listed(void *context, const redisReply *reply)
 
 static void list_library(struct redis_handshake *handshake)
 {
-    send(handshake, handshake->commands, on_library_listed, 5,
-         (struct span[]){SPAN_OF("FUNCTION"), SPAN_OF("LIST"), SPAN_OF("LIBRARYNAME"),
-                         SPAN_OF(PROGRESS_LIBRARY_NAME), SPAN_OF("WITHCODE")});
+    ask(handshake, handshake->commands, on_library_listed, 5,
+        (struct span[]){SPAN_OF("FUNCTION"), SPAN_OF("LIST"), SPAN_OF("LIBRARYNAME"),
+                        SPAN_OF(PROGRESS_LIBRARY_NAME), SPAN_OF("WITHCODE")});
 }
 
 /* ── Rights ──────────────────────────────────────────────────────────────────────────────────── */
@@ -243,8 +243,8 @@ static void on_hash_read(void *context, const redisReply *reply)
     struct redis_handshake *handshake = context;
 
     if (is_good(handshake, reply, "HGETALL")) {
-        send(handshake, handshake->subscriber, on_subscribed, 2,
-             (struct span[]){SPAN_OF("SSUBSCRIBE"), SPAN_OF(handshake->probe_channel)});
+        ask(handshake, handshake->subscriber, on_subscribed, 2,
+            (struct span[]){SPAN_OF("SSUBSCRIBE"), SPAN_OF(handshake->probe_channel)});
     }
 }
 
@@ -254,8 +254,8 @@ static void try_rights(struct redis_handshake *handshake)
         finish(handshake, NULL);
         return;
     }
-    send(handshake, handshake->commands, on_hash_read, 2,
-         (struct span[]){SPAN_OF("HGETALL"), SPAN_OF(handshake->probe_channel)});
+    ask(handshake, handshake->commands, on_hash_read, 2,
+        (struct span[]){SPAN_OF("HGETALL"), SPAN_OF(handshake->probe_channel)});
 }
 
 /* ── The sequence ────────────────────────────────────────────────────────────────────────────── */

@@ -20,7 +20,7 @@ struct redis_handshake {
     struct redis_connection *commands, *subscriber;
     const struct config *config;
     const char *probe_channel;
-    char run_id[REDIS_RUN_ID_SIZE];            /* as the first connection said; "" before */
+    char run_id[REDIS_RUN_ID_SIZE]; /* as the first connection said; "" before */
     struct text library_text;
     /* `why` is NULL when all is well. */
     void (*on_done)(struct redis_handshake *handshake, const char *why);

@@ -14,11 +14,11 @@
 #define BACKOFF_MAX_MS 3000
 #define UP_TICK_MS 1000
 
-#define LINK_STATES(X)                                                                             \
-    X(LINK_DOWN, "down")                                                                           \
-    X(LINK_OPENING, "opening")                                                                     \
-    X(LINK_UP, "up")                                                                               \
-    X(LINK_FAILING, "failing")                                                                     \
+#define LINK_STATES(X)         \
+    X(LINK_DOWN, "down")       \
+    X(LINK_OPENING, "opening") \
+    X(LINK_UP, "up")           \
+    X(LINK_FAILING, "failing") \
     X(LINK_CLOSED, "closed")
 
 enum link_state {
@@ -108,8 +108,7 @@ static void log_failure(struct redis_link *link, bool was_up, const char *why)
 
     log_event(repeated ? LOG_DEBUG : LOG_WARN, MODULE,
               was_up ? "link to Redis lost" : "no link to Redis, trying again",
-              LOG_TEXT("server", server_name(link, server, sizeof(server))),
-              LOG_TEXT("why", why));
+              LOG_TEXT("server", server_name(link, server, sizeof(server))), LOG_TEXT("why", why));
     snprintf(link->last_why, sizeof(link->last_why), "%s", why);
 }
 
@@ -134,8 +133,8 @@ static void after_closing(struct redis_link *link)
         ceiling *= 2;
     }
     link->attempts++;
-    set_timer(link, 1 + arc4random_uniform((uint32_t)(ceiling < BACKOFF_MAX_MS ? ceiling
-                                                                               : BACKOFF_MAX_MS)));
+    set_timer(link, 1 + arc4random_uniform(
+                            (uint32_t)(ceiling < BACKOFF_MAX_MS ? ceiling : BACKOFF_MAX_MS)));
 }
 
 static void shut(struct redis_link *link)

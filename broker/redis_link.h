@@ -5,8 +5,8 @@
  * Owns       both connections, their health and their coming back
  *
  * Health. Pub/sub tells nothing when it stops working, so the link finds out for itself:
- *   1. Both connections are to the same server, a master (redis_handshake.h); that is compared at connecting
- *      and with each probe. If one connection fails both are closed.
+ *   1. Both connections are to the same server, a master (redis_handshake.h); that is compared at
+ * connecting and with each probe. If one connection fails both are closed.
  *   2. After PROBE_AFTER_MS without a message the link publishes a probe to a channel of its own,
  *      which must arrive within PROBE_TIMEOUT_MS.
  *   3. A lost link comes back by itself, after 50 ms at first, doubling to 3 s, with full jitter.
@@ -35,7 +35,8 @@ struct redis_link;
 struct redis_link_events {
     /* The link can be used; no channel is subscribed. */
     void (*on_up)(void *owner);
-    /* The link is lost: all subscriptions are void; pending callbacks have been called with NULL. */
+    /* The link is lost: all subscriptions are void; pending callbacks have been called with NULL.
+     */
     void (*on_down)(void *owner);
     /* Something was published to a channel subscribed here; spans are borrowed. */
     void (*on_message)(void *owner, struct span channel, struct span message);
@@ -55,14 +56,14 @@ struct redis_link_settings {
 /* Begins to connect. NULL when out of memory. */
 struct redis_link *redis_link_open(const struct redis_link_settings *settings) MUST_CHECK;
 
-/* Closes for good: on_closed comes once, perhaps before this returns; the link is freed by then. No other
- * event comes. */
+/* Closes for good: on_closed comes once, perhaps before this returns; the link is freed by then. No
+ * other event comes. */
 void redis_link_close(struct redis_link *link);
 
 bool redis_link_is_up(const struct redis_link *link);
 
-/* The three below: 0 and `on_reply` comes once (see redis_reply_fn), from the subscribing connection for the first two; or -ENOMEM or
- * -ENOTCONN (not up), when it doesn't. */
+/* The three below: 0 and `on_reply` comes once (see redis_reply_fn), from the subscribing
+ * connection for the first two; or -ENOMEM or -ENOTCONN (not up), when it doesn't. */
 
 /* SSUBSCRIBE or PSUBSCRIBE, SUNSUBSCRIBE: `command` and the channel or pattern. */
 int redis_link_subscribe(struct redis_link *link, const char *command, struct span channel,

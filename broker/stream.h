@@ -4,15 +4,16 @@
  * Hands on   readiness, by the table of events; bytes, by stream_read()
  * Owns       the descriptor and its poll handle; one buffer for reading, shared by all streams
  *
- * Readiness instead of completion, since a slow client must cost no queue: the owner produces bytes when the
- * socket takes them, and keeps what it could not write. TLS will be a second way to do what
- * do_read() and do_writev() do here, chosen at opening, on the same descriptor.
+ * Readiness instead of completion, since a slow client must cost no queue: the owner produces bytes
+ * when the socket takes them, and keeps what it could not write. TLS will be a second way to do
+ * what do_read() and do_writev() do here, chosen at opening, on the same descriptor.
  *
  * Life
  *   1. stream_open() or stream_connect() succeeded: the stream is open.
  *   2. stream_close() may be called at any time, twice, from any event. No event but `closed`
  *      comes after it.
- *   3. `closed` comes once, from the loop, never from within stream_close(); the memory may go then.
+ *   3. `closed` comes once, from the loop, never from within stream_close(); the memory may go
+ * then.
  */
 #ifndef PROGRESSD_BROKER_STREAM_H
 #define PROGRESSD_BROKER_STREAM_H

@@ -252,7 +252,7 @@ static size_t collect_state(struct task *task, uint64_t after_n, struct task_fra
     struct task_slot *reset = &task->state[TASK_RESET];
     size_t count = 0;
 
-    if (after_n > 0 && reset->n > after_n && !reset->frame) {
+    if (after_n > TASK_NOTHING && reset->n > after_n && !reset->frame) {
         struct rev rev = task->rev;
 
         rev.n = reset->n;
@@ -262,7 +262,7 @@ static size_t collect_state(struct task *task, uint64_t after_n, struct task_fra
         const struct task_slot *slot = &task->state[type];
         size_t at = count;
 
-        if (!slot->frame || slot->n <= after_n || (type == TASK_RESET && after_n == 0)) {
+        if (!slot->frame || slot->n <= after_n || (type == TASK_RESET && after_n <= TASK_NOTHING)) {
             continue;
         }
         for (; at > 0 && frames[at - 1].n > slot->n; at--) {
@@ -283,7 +283,7 @@ size_t task_collect(struct task *task, uint64_t after_n, struct task_frame *fram
 
     assert(max >= TASK_MESSAGE_TYPES);
     *ret_left_out = 0;
-    if (!ring || after_n < task->floor_n) {
+    if (!ring || after_n == 0 || after_n < task->floor_n) {
         return collect_state(task, after_n, frames);
     }
     while (behind < ring->count && ring_slot(ring, ring->head - 1 - behind)->n > after_n) {

@@ -71,7 +71,10 @@ struct task_frame {
     uint64_t n;
 };
 
-/* The frames that come after `after_n` (0: from the beginning), oldest first, at most `max` (at
+/* The n of a subscriber that was told that there is no state yet: less than that of any message. */
+#define TASK_NOTHING 1
+
+/* The frames that come after `after_n` (0: the whole state), oldest first, at most `max` (at
  * least TASK_MESSAGE_TYPES); call again from the last one's n for more. *ret_left_out is how many
  * messages of the ring were passed over because newer ones of their type follow. */
 size_t task_collect(struct task *task, uint64_t after_n, struct task_frame *frames, size_t max,

@@ -25,7 +25,7 @@ struct watching {
 
 static uint64_t now_ms(const struct watcher *watcher)
 {
-    return uv_now(watcher->settings->loop);
+    return uv_now(watcher->front->loop);
 }
 
 /* Milliseconds, and microseconds, since 1970. */
@@ -63,7 +63,7 @@ static void say_error(struct watcher *watcher, const char *task_id, enum error_c
 {
     struct text text = TEXT_EMPTY;
 
-    metric_add(watcher->settings->metrics, METRIC_REQUEST_ERROR_INVALID_MESSAGE + code, 1);
+    metric_add(watcher->front->metrics, METRIC_REQUEST_ERROR_INVALID_MESSAGE + code, 1);
     message_error(&text, task_id, code, why);
     say(watcher, &text);
 }
@@ -90,8 +90,7 @@ static void say_subscribed(struct watching *watching)
 
 static struct watching *find(const struct watcher *watcher, const char *task_id)
 {
-    LIST_EACH(link, &watcher->watchings)
-    {
+    LIST_EACH (link, &watcher->watchings) {
         struct watching *watching = CONTAINER_OF(link, struct watching, link);
 
         if (strcmp(watching->subscription.task->id, task_id) == 0) {
@@ -109,14 +108,14 @@ static void forget(struct watching *watching)
     list_remove(&watching->pending);
     watcher->count--;
     watcher->idle_ms = now_ms(watcher);
-    metric_sub(watcher->settings->metrics, METRIC_SUBSCRIPTIONS, 1);
+    metric_sub(watcher->front->metrics, METRIC_SUBSCRIPTIONS, 1);
     token_unref(watching->token);
     mem_free(watching);
 }
 
 static void unwatch(struct watching *watching)
 {
-    hub_unsubscribe(watching->watcher->settings->hub, &watching->subscription);
+    hub_unsubscribe(watching->watcher->front->hub, &watching->subscription);
     forget(watching);
 }
 
@@ -134,6 +133,9 @@ static void on_news(struct subscription *subscription)
 static void answer_with_state(struct watching *watching)
 {
     say_subscribed(watching);
+    if (watching->subscription.task->rev.n == 0) {
+        watching->subscription.sent_n = TASK_NOTHING;
+    }
     on_news(&watching->subscription);
 }
 
@@ -160,12 +162,12 @@ static const struct subscription_events subscription_events = {
  * why. */
 static struct token *check_token(struct watcher *watcher, const struct client_message *message)
 {
-    const struct watcher_settings *settings = watcher->settings;
     struct token *token = NULL;
     enum auth_failure why = AUTH_MISSING;
     enum error_code code = ERROR_UNAUTHORIZED;
-    int r = message->token.at ? auth_verify(settings->auth, message->token, wall_clock_s(), &token, &why)
-                              : AUTH_REFUSED;
+    int r = message->token.at
+                ? auth_verify(watcher->front->auth, message->token, wall_clock_s(), &token, &why)
+                : AUTH_REFUSED;
 
     if (r < 0) {
         connection_send(watcher->connection, NULL);
@@ -179,7 +181,7 @@ static struct token *check_token(struct watcher *watcher, const struct client_me
         why = AUTH_FORBIDDEN;
         code = ERROR_FORBIDDEN;
     }
-    metric_add(settings->metrics, METRIC_AUTH_MISSING + why, 1);
+    metric_add(watcher->front->metrics, METRIC_AUTH_MISSING + why, 1);
     say_error(watcher, message->task_id, code, auth_failure_text(why));
     return NULL;
 }
@@ -210,8 +212,8 @@ static void watch(struct watcher *watcher, const struct client_message *message,
     list_init(&watching->pending);
     list_append(&watcher->watchings, &watching->link);
     watcher->count++;
-    metric_add(watcher->settings->metrics, METRIC_SUBSCRIPTIONS, 1);
-    r = hub_subscribe(watcher->settings->hub, &watching->subscription, message->task_id,
+    metric_add(watcher->front->metrics, METRIC_SUBSCRIPTIONS, 1);
+    r = hub_subscribe(watcher->front->hub, &watching->subscription, message->task_id,
                       strlen(message->task_id));
     if (r == HUB_READY) {
         answer_with_state(watching);
@@ -242,7 +244,7 @@ static void subscribe(struct watcher *watcher, const struct client_message *mess
         }
         return;
     }
-    if (watcher->count >= watcher->settings->config->max_subscriptions) {
+    if (watcher->count >= watcher->front->config->max_subscriptions) {
         token_unref(token);
         say_error(watcher, message->task_id, ERROR_TOO_MANY_SUBSCRIPTIONS,
                   "this connection watches as many tasks as it may");
@@ -289,7 +291,7 @@ static void ping(struct watcher *watcher, const struct client_message *message)
  * closed when it goes on. */
 static bool is_within_rate(struct watcher *watcher)
 {
-    const double rate = watcher->settings->config->message_rate;
+    const double rate = watcher->front->config->message_rate;
     const uint64_t now = now_ms(watcher);
 
     watcher->credit += rate * (double)(now - watcher->credit_ms) / 1000;
@@ -317,8 +319,7 @@ static bool is_within_rate(struct watcher *watcher)
 void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8_t *payload,
                      uint32_t len)
 {
-    static void (*const handlers[CLIENT_TYPES])(struct watcher *,
-                                                const struct client_message *) = {
+    static void (*const handlers[CLIENT_TYPES])(struct watcher *, const struct client_message *) = {
         [CLIENT_SUBSCRIBE] = subscribe,
         [CLIENT_UNSUBSCRIBE] = unsubscribe,
         [CLIENT_GET_STATE] = get_state,
@@ -327,7 +328,7 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
     struct client_message message;
     struct client_message_error error;
 
-    metric_add(watcher->settings->metrics, METRIC_CLIENT_MESSAGES_RECEIVED, 1);
+    metric_add(watcher->front->metrics, METRIC_CLIENT_MESSAGES_RECEIVED, 1);
     if (opcode == WS_BINARY) {
         connection_close(watcher->connection, CLOSE_UNSUPPORTED_DATA);
         return;
@@ -353,8 +354,7 @@ size_t watcher_collect(struct watcher *watcher, struct connection_frame *frames,
 {
     size_t count = 0;
 
-    LIST_EACH(link, &watcher->pending)
-    {
+    LIST_EACH (link, &watcher->pending) {
         struct watching *watching = CONTAINER_OF(link, struct watching, pending);
         struct task_frame found[CONNECTION_BATCH];
         uint32_t left_out;
@@ -365,13 +365,12 @@ size_t watcher_collect(struct watcher *watcher, struct connection_frame *frames,
         }
         n = task_collect(watching->subscription.task, watching->subscription.sent_n, found,
                          max - count, &left_out);
-        metric_add(watcher->settings->metrics, METRIC_MESSAGES_SUPERSEDED, left_out);
+        metric_add(watcher->front->metrics, METRIC_MESSAGES_SUPERSEDED, left_out);
         if (n == 0) {
             list_remove(&watching->pending);
         }
         for (size_t i = 0; i < n; i++) {
-            frames[count++] =
-                (struct connection_frame){found[i].frame, watching, found[i].n};
+            frames[count++] = (struct connection_frame){found[i].frame, watching, found[i].n};
         }
     }
     return count;
@@ -386,9 +385,9 @@ void watcher_taken(struct watcher *watcher, const struct connection_frame *frame
     if (frame->n >= watching->subscription.task->rev.n) {
         list_remove(&watching->pending);
     }
-    metric_add(watcher->settings->metrics, METRIC_MESSAGES_DELIVERED, 1);
+    metric_add(watcher->front->metrics, METRIC_MESSAGES_DELIVERED, 1);
     if (now > frame->n) {
-        metrics_histogram_observe(&watcher->settings->metrics->histograms[HISTOGRAM_DELIVERY_DELAY],
+        metrics_histogram_observe(&watcher->front->metrics->histograms[HISTOGRAM_DELIVERY_DELAY],
                                   now - frame->n);
     }
 }
@@ -398,7 +397,7 @@ void watcher_taken(struct watcher *watcher, const struct connection_frame *frame
 /* Sets the timer for what is due first. */
 static void schedule(struct watcher *watcher)
 {
-    const struct config *config = watcher->settings->config;
+    const struct config *config = watcher->front->config;
     const int64_t now_s = wall_clock_s();
     uint64_t due = watcher->ping_ms;
 
@@ -408,8 +407,7 @@ static void schedule(struct watcher *watcher)
     if (watcher->count == 0 && due > watcher->idle_ms + config->subscribe_timeout_ms) {
         due = watcher->idle_ms + config->subscribe_timeout_ms;
     }
-    LIST_EACH(link, &watcher->watchings)
-    {
+    LIST_EACH (link, &watcher->watchings) {
         const struct watching *watching = CONTAINER_OF(link, struct watching, link);
         const int64_t left_s = watching->token->expires_at - now_s;
         const uint64_t expiry = now_ms(watcher) + (left_s > 0 ? (uint64_t)left_s * 1000 : 0);
@@ -418,15 +416,14 @@ static void schedule(struct watcher *watcher)
             due = expiry;
         }
     }
-    timer_set(watcher->settings->wheel, watcher->timer, due);
+    timer_set(watcher->front->wheel, watcher->timer, due);
 }
 
 static void expire_tokens(struct watcher *watcher)
 {
     const int64_t now_s = wall_clock_s();
 
-    LIST_EACH(link, &watcher->watchings)
-    {
+    LIST_EACH (link, &watcher->watchings) {
         struct watching *watching = CONTAINER_OF(link, struct watching, link);
 
         if (watching->token->expires_at <= now_s) {
@@ -439,14 +436,14 @@ static void expire_tokens(struct watcher *watcher)
 /* Spread by a tenth, so that pings of clients that came together don't stay together. */
 static uint64_t next_ping(const struct watcher *watcher)
 {
-    const uint32_t interval = watcher->settings->config->ping_interval_ms;
+    const uint32_t interval = watcher->front->config->ping_interval_ms;
 
     return now_ms(watcher) + interval - interval / 10 + arc4random_uniform(interval / 5 + 1);
 }
 
 void watcher_tick(struct watcher *watcher)
 {
-    const struct config *config = watcher->settings->config;
+    const struct config *config = watcher->front->config;
     const uint64_t now = now_ms(watcher);
 
     if (now - watcher->connection->heard_ms >= config->idle_timeout_ms) {
@@ -467,8 +464,8 @@ void watcher_tick(struct watcher *watcher)
 
 /* ── Beginning and end ───────────────────────────────────────────────────────────────────────── */
 
-int watcher_begin(struct watcher *watcher, const struct watcher_settings *settings,
-                  struct connection *connection, struct timer *timer, const char *url_task_id)
+int watcher_begin(struct watcher *watcher, const struct front *front, struct connection *connection,
+                  struct timer *timer, const char *url_task_id)
 {
     memset(watcher, 0, sizeof(*watcher));
     if (url_task_id) {
@@ -477,12 +474,12 @@ int watcher_begin(struct watcher *watcher, const struct watcher_settings *settin
             return -ENOMEM;
         }
     }
-    watcher->settings = settings;
+    watcher->front = front;
     watcher->connection = connection;
     watcher->timer = timer;
     list_init(&watcher->watchings);
     list_init(&watcher->pending);
-    watcher->credit = 2 * settings->config->message_rate;
+    watcher->credit = 2 * front->config->message_rate;
     watcher->credit_ms = watcher->idle_ms = now_ms(watcher);
     watcher->ping_ms = next_ping(watcher);
     schedule(watcher);
@@ -491,8 +488,7 @@ int watcher_begin(struct watcher *watcher, const struct watcher_settings *settin
 
 void watcher_end(struct watcher *watcher)
 {
-    LIST_EACH(link, &watcher->watchings)
-    {
+    LIST_EACH (link, &watcher->watchings) {
         unwatch(CONTAINER_OF(link, struct watching, link));
     }
     mem_free(TAKE(watcher->url_task_id));

@@ -5,29 +5,18 @@
  *            connection_send(); frames of tasks, when they are collected (connection.c)
  * Owns       its subscriptions and their tokens
  *
- * What it is told alone (subscribed, pong, errors) is queued by the connection. A task's messages are not: a
- * subscription that has news is put in `pending`, and at the turn's end its frames are collected
- * from where it is, in the order of revs.
+ * What it is told alone (subscribed, pong, errors) is queued by the connection. A task's messages
+ * are not: a subscription that has news is put in `pending`, and at the turn's end its frames are
+ * collected from where it is, in the order of revs.
  */
 #ifndef PROGRESSD_BROKER_WATCHER_H
 #define PROGRESSD_BROKER_WATCHER_H
 
-#include "broker/auth.h"
 #include "broker/connection.h"
-#include "broker/hub.h"
-
-/* What all watchers of a worker share. Borrowed. */
-struct watcher_settings {
-    uv_loop_t *loop;
-    struct timer_wheel *wheel;
-    const struct config *config;
-    struct metrics_slot *metrics;
-    struct auth *auth;
-    struct hub *hub;
-};
+#include "broker/front.h"
 
 struct watcher {
-    const struct watcher_settings *settings;
+    const struct front *front;
     struct connection *connection;
     struct timer *timer;   /* whose on_due calls watcher_tick() */
     struct list watchings; /* its subscriptions */
@@ -41,11 +30,10 @@ struct watcher {
     uint32_t excess;       /* messages over the rate since it last kept to it */
 };
 
-/* Begins, after connection_upgrade(). `url_task_id` (valid) is copied; NULL: the URL named none. `connection`
- * and `timer` must outlive the watcher. 0 or -ENOMEM. */
-int watcher_begin(struct watcher *watcher, const struct watcher_settings *settings,
-                  struct connection *connection, struct timer *timer,
-                  const char *url_task_id) MUST_CHECK;
+/* Begins, after connection_upgrade(). `url_task_id` (valid) is copied; NULL: the URL named none.
+ * `connection` and `timer` must outlive the watcher. 0 or -ENOMEM. */
+int watcher_begin(struct watcher *watcher, const struct front *front, struct connection *connection,
+                  struct timer *timer, const char *url_task_id) MUST_CHECK;
 
 /* Ends all subscriptions, and frees what the watcher has. */
 void watcher_end(struct watcher *watcher);
@@ -56,10 +44,10 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
 size_t watcher_collect(struct watcher *watcher, struct connection_frame *frames, size_t max);
 void watcher_taken(struct watcher *watcher, const struct connection_frame *frame);
 
-/* Does what is due by now, and sets the timer anew: pings; ends subscriptions whose token ran out; closes
- * the connection of a client that is silent (4408) or watches nothing (4401). A client that doesn't
- * read is silent too: what it sends isn't read while it doesn't take its answers, pings among
- * them. */
+/* Does what is due by now, and sets the timer anew: pings; ends subscriptions whose token ran out;
+ * closes the connection of a client that is silent (4408) or watches nothing (4401). A client that
+ * doesn't read is silent too: what it sends isn't read while it doesn't take its answers, pings
+ * among them. */
 void watcher_tick(struct watcher *watcher);
 
 #endif
