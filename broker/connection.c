@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/mem.h"
 #include "proto/http_response.h"
@@ -359,8 +360,9 @@ static void refuse(struct connection *connection, int status, const char *why)
 {
     struct text text = TEXT_EMPTY;
 
-    http_response_write_error(&text, &(struct http_response){.status = status, .close = true},
-                              "BAD_REQUEST", why);
+    http_response_write_error(
+        &text, &(struct http_response){.status = status, .now = time(NULL), .close = true},
+        "BAD_REQUEST", why);
     metric_add(connection->settings->metrics, metric_of_http_status((unsigned)status), 1);
     set_state(connection, CONNECTION_ANSWERING);
     connection_respond(connection, text_to_bytes(&text), true);

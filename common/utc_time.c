@@ -44,3 +44,20 @@ void utc_time_format(uint64_t ms, char ret_text[UTC_TIME_SIZE])
              date.month % 100, date.day % 100, in_day / 3600000 % 24, in_day / 60000 % 60,
              in_day / 1000 % 60, in_day % 1000);
 }
+
+void utc_time_format_http(uint64_t ms, char ret_text[UTC_TIME_HTTP_SIZE])
+{
+    static const char weekdays[][4] = {"Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"};
+    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
+    if (ms > LAST_MS) {
+        ms = LAST_MS;
+    }
+    unsigned day = (unsigned)(ms / DAY_MS), in_day = (unsigned)(ms % DAY_MS);
+    struct date date = date_of_day(day);
+
+    snprintf(ret_text, UTC_TIME_HTTP_SIZE, "%s, %02u %s %04u %02u:%02u:%02u GMT", weekdays[day % 7],
+             date.day % 100, months[date.month - 1], date.year % 10000, in_day / 3600000 % 24,
+             in_day / 60000 % 60, in_day / 1000 % 60);
+}

@@ -1,8 +1,8 @@
 #include "proto/http_response.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+#include "common/utc_time.h"
 
 const char *http_reason(int status)
 {
@@ -44,36 +44,6 @@ const char *http_reason(int status)
     }
 }
 
-void http_date_format(char buffer[HTTP_DATE_SIZE], int64_t seconds_since_1970)
-{
-    /* strftime(3) would write them in the locale's language. */
-    static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    time_t seconds = seconds_since_1970;
-    struct tm utc;
-
-    assert(seconds >= 0 && seconds <= HTTP_DATE_MAX);
-    gmtime_r(&seconds, &utc);
-    snprintf(buffer, HTTP_DATE_SIZE, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[utc.tm_wday],
-             (unsigned)utc.tm_mday % 100, months[utc.tm_mon], (unsigned)utc.tm_year + 1900,
-             (unsigned)utc.tm_hour % 100, (unsigned)utc.tm_min % 100, (unsigned)utc.tm_sec % 100);
-}
-
-/* The current date; formatted once a second. */
-static const char *date_now(void)
-{
-    static char formatted[HTTP_DATE_SIZE];
-    static time_t formatted_second = -1;
-    time_t now = time(NULL);
-
-    if (now != formatted_second) {
-        http_date_format(formatted, now);
-        formatted_second = now;
-    }
-    return formatted;
-}
-
 /* RFC 9110, 8.6: with these statuses there is never a body, and so no length of one. */
 static bool has_content_length(int status)
 {
@@ -83,6 +53,7 @@ static bool has_content_length(int status)
 void http_response_write(struct text *text, const struct http_response *response)
 {
     bool has_body = response->content_type && has_content_length(response->status);
+    char date[UTC_TIME_HTTP_SIZE];
 
     assert(response->status >= 100 && response->status <= 599);
     text_printf(text, "HTTP/1.1 %d %s\r\n", response->status, http_reason(response->status));
@@ -92,7 +63,10 @@ void http_response_write(struct text *text, const struct http_response *response
     if (has_body) {
         text_printf(text, "Content-Type: %s\r\n", response->content_type);
     }
-    text_printf(text, "Date: %s\r\n", date_now());
+    if (response->now > 0) {
+        utc_time_format_http((uint64_t)response->now * 1000, date);
+        text_printf(text, "Date: %s\r\n", date);
+    }
     if (response->close) {
         text_puts(text, "Connection: close\r\n");
     }

@@ -18,6 +18,7 @@ struct http_response {
     const char *headers;      /* whole further lines, each ending in CRLF, or NULL */
     struct span body;         /* its length is sent also where the body isn't: HEAD; neither with
                                  1xx, 204 and 304 */
+    int64_t now;              /* seconds since 1970, for the Date; 0: the sender has no clock */
     bool head_only;           /* leave the body out: the answer to HEAD */
     bool close;               /* say Connection: close */
 };
@@ -33,11 +34,5 @@ void http_response_write_error(struct text *text, const struct http_response *re
 
 /* The reason phrase of a status: "Not Found"; "" for one that isn't known. */
 const char *http_reason(int status);
-
-/* IMF-fixdate (RFC 9110, 5.6.7): "Mon, 23 Nov 2026 06:16:17 GMT", 29 characters and a NUL; up to
- * the end of the year 9999. */
-#define HTTP_DATE_SIZE 30
-#define HTTP_DATE_MAX 253402300799
-void http_date_format(char buffer[HTTP_DATE_SIZE], int64_t seconds_since_1970);
 
 #endif

@@ -3,7 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+#include "common/utc_time.h"
 
 /* ── What a client says ──────────────────────────────────────────────────────────────────────── */
 
@@ -257,13 +258,14 @@ static void begin_message(struct text *text, const char *type, const char *task_
 void message_subscribed(struct text *text, const char *task_id, const struct rev *rev,
                         struct span stages, int64_t expires_at)
 {
-    char formatted_rev[REV_TEXT_SIZE], formatted_time[ISO8601_SIZE];
-    int64_t milliseconds;
+    char formatted_rev[REV_TEXT_SIZE], formatted_time[UTC_TIME_SIZE];
+    uint64_t milliseconds;
 
-    if (__builtin_mul_overflow(expires_at, INT64_C(1000), &milliseconds)) {
-        milliseconds = INT64_MAX;
+    assert(expires_at >= 0);
+    if (__builtin_mul_overflow((uint64_t)expires_at, UINT64_C(1000), &milliseconds)) {
+        milliseconds = UINT64_MAX;
     }
-    iso8601_format(formatted_time, milliseconds);
+    utc_time_format(milliseconds, formatted_time);
     begin_message(text, "subscribed", task_id);
     if (rev) {
         rev_format(formatted_rev, rev);
@@ -302,21 +304,4 @@ void message_pong(struct text *text, struct span timestamp)
         text_append(text, timestamp.at, timestamp.len);
     }
     text_puts(text, "}");
-}
-
-void iso8601_format(char buffer[ISO8601_SIZE], int64_t milliseconds_since_1970)
-{
-    const int64_t first = INT64_C(-62167219200000), last = INT64_C(253402300799999);
-    int64_t time = milliseconds_since_1970 < first  ? first
-                   : milliseconds_since_1970 > last ? last
-                                                    : milliseconds_since_1970;
-    int64_t milliseconds = (time % 1000 + 1000) % 1000;
-    time_t seconds = (time - milliseconds) / 1000;
-    struct tm utc;
-
-    gmtime_r(&seconds, &utc);
-    snprintf(buffer, ISO8601_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
-             (unsigned)(utc.tm_year + 1900) % 10000, (unsigned)(utc.tm_mon + 1) % 100,
-             (unsigned)utc.tm_mday % 100, (unsigned)utc.tm_hour % 100, (unsigned)utc.tm_min % 100,
-             (unsigned)utc.tm_sec % 100, (unsigned)milliseconds % 1000);
 }

@@ -49,8 +49,8 @@ int client_message_parse(struct span text, const char *default_task_id,
                          struct client_message_error *ret_error) MUST_CHECK;
 
 /* {"type":"subscribed","taskId":…,"payload":{"rev":…,"stages":[…],"expiresAt":…}}
- * `rev` NULL: the task has no state yet. `stages`: a JSON array. `expires_at`: seconds since 1970,
- * written as ISO 8601. */
+ * `rev` NULL: the task has no state yet. `stages`: a JSON array. `expires_at`: seconds since 1970
+ * (from 0), written as ISO 8601. */
 void message_subscribed(struct text *text, const char *task_id, const struct rev *rev,
                         struct span stages, int64_t expires_at);
 
@@ -63,10 +63,5 @@ void message_error(struct text *text, const char *task_id, enum error_code code,
 
 /* {"type":"pong","timestamp":…}; without the member when the ping had none. */
 void message_pong(struct text *text, struct span timestamp);
-
-/* "2026-11-23T06:16:17.123Z": 24 characters and a NUL. Times outside the years 0 to 9999 are taken
- * for the first or last moment of them. */
-#define ISO8601_SIZE 25
-void iso8601_format(char buffer[ISO8601_SIZE], int64_t milliseconds_since_1970);
 
 #endif

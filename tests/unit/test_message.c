@@ -322,28 +322,3 @@ Test(message, running_out_of_memory_is_remembered_in_the_text)
     cr_assert(text_failed(&text));
     text_deinit(&text);
 }
-
-Test(message, times_are_written_as_iso_8601)
-{
-    static const struct {
-        int64_t milliseconds;
-        const char *expected;
-    } cases[] = {
-        {0, "1970-01-01T00:00:00.000Z"},
-        {1795414577123, "2026-11-23T06:16:17.123Z"},
-        {951827696007, "2000-02-29T12:34:56.007Z"},
-        {-1, "1969-12-31T23:59:59.999Z"},
-        {-1000, "1969-12-31T23:59:59.000Z"},
-        {253402300799999, "9999-12-31T23:59:59.999Z"},
-        {253402300800000, "9999-12-31T23:59:59.999Z"},
-        {INT64_MAX, "9999-12-31T23:59:59.999Z"},
-        {-62167219200000, "0000-01-01T00:00:00.000Z"},
-        {INT64_MIN, "0000-01-01T00:00:00.000Z"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        char buffer[ISO8601_SIZE];
-        iso8601_format(buffer, cases[i].milliseconds);
-        cr_expect_str_eq(buffer, cases[i].expected);
-    }
-}

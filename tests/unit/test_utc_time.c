@@ -34,3 +34,23 @@ Test(utc_time, every_day_of_four_hundred_years_is_the_c_librarys_day)
         cr_assert_str_eq(text, expected);
     }
 }
+
+Test(utc_time, http_reads_a_date_of_its_own)
+{
+    static const struct {
+        uint64_t ms;
+        const char *expected;
+    } cases[] = {
+        {0, "Thu, 01 Jan 1970 00:00:00 GMT"},
+        {784111777999, "Sun, 06 Nov 1994 08:49:37 GMT"},
+        {951827696000, "Tue, 29 Feb 2000 12:34:56 GMT"},
+        {1795414577123, "Mon, 23 Nov 2026 06:16:17 GMT"},
+        {UINT64_MAX, "Fri, 31 Dec 9999 23:59:59 GMT"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[UTC_TIME_HTTP_SIZE];
+        utc_time_format_http(cases[i].ms, text);
+        cr_expect_str_eq(text, cases[i].expected);
+    }
+}
