@@ -1,5 +1,7 @@
 #include "broker/http_answer.h"
 
+#include <time.h>
+
 #include "proto/http_response.h"
 
 bool http_origin_is_allowed(const struct front *front, const struct http_request *request)
@@ -38,6 +40,7 @@ static void respond(const struct front *front, struct connection *connection,
         .status = answer->status,
         .content_type = answer->body.at ? "application/json" : NULL,
         .body = answer->body,
+        .now = time(NULL),
         .head_only = http_request_method(request) == HTTP_METHOD_HEAD,
         .close = close,
     };
