@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/redis_link.h"
+#include "broker/task_intake.h"
 #include "common/log.h"
 #include "common/map.h"
 #include "common/mem.h"
@@ -13,9 +14,6 @@
 
 /* Tasks whose subscription or read is under way at the same time, after a reconnect. */
 #define SYNC_WINDOW 256
-
-/* Messages held back during a read; with more of them the hash is read again instead. */
-#define HELD_MAX 64
 
 #define WATCH_STATES(X)                 \
     X(WATCH_AWAY, "away")               \
@@ -30,24 +28,17 @@ enum watch_state {
 #undef X
 };
 
-struct held {
-    struct list link;
-    struct bytes *text;
-};
-
 struct watch {
     struct task task;
     struct hub *hub;
     enum watch_state state;
-    bool known;         /* the state was read at least once: subscribers can be served */
-    bool held_overflow; /* more than HELD_MAX came during this read */
-    uint8_t held_count;
+    bool known;              /* the state was read at least once: subscribers can be served */
     uint8_t replies;         /* that are still to come */
     struct list waiting;     /* subscriptions that on_ready is due to */
     struct list subscribers; /* subscriptions that are ready */
     struct list all;         /* in hub->watches, or alone when GONE */
     struct list queue;       /* in hub->unsynced while its turn has not come */
-    struct list held;
+    struct intake intake;
     struct timer timer; /* nobody watches: lingering; somebody waits: patience */
     uint8_t key_len;
     char key[TASK_KEY_MAX];
@@ -151,19 +142,6 @@ static void tell_failed(struct watch *watch)
 
 /* ── The end of a watch ──────────────────────────────────────────────────────────────────────── */
 
-static void drop_held(struct watch *watch)
-{
-    while (!list_is_empty(&watch->held)) {
-        struct held *held = CONTAINER_OF(list_first(&watch->held), struct held, link);
-
-        list_remove(&held->link);
-        bytes_unref(held->text);
-        mem_free(held);
-    }
-    watch->held_count = 0;
-    watch->held_overflow = false;
-}
-
 static void finish_closing(struct hub *hub);
 
 static void watch_free(struct watch *watch)
@@ -172,7 +150,7 @@ static void watch_free(struct watch *watch)
 
     assert(watch->state == WATCH_GONE && watch->replies == 0);
     list_remove(&watch->all);
-    drop_held(watch);
+    intake_drop_held(&watch->intake);
     task_deinit(&watch->task);
     mem_free(watch);
     if (hub->closing) {
@@ -215,52 +193,6 @@ static void watch_end(struct watch *watch)
 
 /* ── Taking messages up ──────────────────────────────────────────────────────────────────────── */
 
-/* One whole message of the task; what isn't one is a stranger's, and passed over. */
-static int take_text(struct watch *watch, struct span text)
-{
-    struct task_message message;
-
-    if (task_message_parse(text, &message) != 0 || message.task_id.len != watch->task.id_len ||
-        memcmp(message.task_id.at, watch->task.id, watch->task.id_len) != 0) {
-        log_event(LOG_DEBUG, MODULE, "not a message of progress_publish, passed over",
-                  LOG_TEXT("task", watch->task.id));
-        return 0;
-    }
-    return task_take(&watch->task, &message, text);
-}
-
-/* Whether there is something new to tell. Out of memory is told in the log; the next comparison
- * with Redis finds what was lost by it. */
-static bool is_news(int result)
-{
-    if (result < 0) {
-        log_event(LOG_ERROR, MODULE, "out of memory, a message waits for the next resync");
-    }
-    return result == TASK_NEWS;
-}
-
-static void hold(struct watch *watch, struct span text)
-{
-    struct held *held;
-
-    if (watch->held_overflow) {
-        return;
-    }
-    held = watch->held_count < HELD_MAX ? mem_zalloc(1, sizeof(*held)) : NULL;
-    if (held) {
-        held->text = bytes_copy(text.at, (uint32_t)text.len);
-    }
-    if (!held || !held->text) {
-        mem_free(held);
-        drop_held(watch);
-        watch->held_overflow = true;
-        return;
-    }
-    list_init(&held->link);
-    list_append(&watch->held, &held->link);
-    watch->held_count++;
-}
-
 static void on_message(void *owner, struct span channel, struct span text)
 {
     struct hub *hub = owner;
@@ -272,8 +204,8 @@ static void on_message(void *owner, struct span channel, struct span text)
         return;
     }
     if (is_syncing(watch->state)) {
-        hold(watch, text);
-    } else if (watch->state == WATCH_LIVE && is_news(take_text(watch, text))) {
+        intake_hold(&watch->intake, text);
+    } else if (watch->state == WATCH_LIVE && intake_message(&watch->intake, text)) {
         tell_news(watch);
     }
 }
@@ -282,101 +214,6 @@ static void on_message(void *owner, struct span channel, struct span text)
 
 static void sync_more(struct hub *hub);
 static void read_hash(struct watch *watch);
-
-/* What a hash holds, in place. */
-struct snapshot {
-    struct span messages[TASK_MESSAGE_TYPES];
-    uint64_t n_of[TASK_MESSAGE_TYPES];
-    size_t count;
-    struct span run, n, stages;
-};
-
-static void snapshot_add_message(struct snapshot *snapshot, struct span text)
-{
-    struct task_message message;
-    size_t at = snapshot->count;
-
-    if (at == ARRAY_LEN(snapshot->messages) || task_message_parse(text, &message) != 0) {
-        return;
-    }
-    for (; at > 0 && snapshot->n_of[at - 1] > message.rev.n; at--) {
-        snapshot->messages[at] = snapshot->messages[at - 1];
-        snapshot->n_of[at] = snapshot->n_of[at - 1];
-    }
-    snapshot->messages[at] = text;
-    snapshot->n_of[at] = message.rev.n;
-    snapshot->count++;
-}
-
-static void snapshot_read(struct snapshot *snapshot, const redisReply *reply)
-{
-    memset(snapshot, 0, sizeof(*snapshot));
-    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-        struct span name = redis_reply_text(reply->element[i]);
-        struct span value = redis_reply_text(reply->element[i + 1]);
-        enum task_message_type type;
-
-        switch (hash_field_of(name, &type)) {
-        case HASH_FIELD_MESSAGE:
-            snapshot_add_message(snapshot, value);
-            break;
-        case HASH_FIELD_RUN:
-            snapshot->run = value;
-            break;
-        case HASH_FIELD_N:
-            snapshot->n = value;
-            break;
-        case HASH_FIELD_STAGES:
-            snapshot->stages = value;
-            break;
-        case HASH_FIELD_OTHER:
-            break;
-        }
-    }
-}
-
-/* The hash's rev, from its fields `run` and `n`. */
-static int rev_of_fields(struct span run, struct span n, struct rev *ret_rev)
-{
-    char text[REV_TEXT_SIZE];
-
-    if (!run.at || !n.at || run.len + n.len + 1 >= sizeof(text)) {
-        return REDIS_CONTRACT_INVALID;
-    }
-    memcpy(text, run.at, run.len);
-    text[run.len] = '-';
-    memcpy(text + run.len + 1, n.at, n.len);
-    return rev_parse((struct span){text, run.len + 1 + n.len}, ret_rev);
-}
-
-/* Whether the snapshot had something that watchers were not told yet. */
-static bool take_snapshot(struct watch *watch, const struct snapshot *snapshot)
-{
-    struct rev rev;
-    bool news = false;
-
-    for (size_t i = 0; i < snapshot->count; i++) {
-        news |= is_news(take_text(watch, snapshot->messages[i]));
-    }
-    if (rev_of_fields(snapshot->run, snapshot->n, &rev) == 0) {
-        news |= is_news(task_take_summary(&watch->task, &rev, snapshot->stages));
-    }
-    return news;
-}
-
-static bool take_held(struct watch *watch)
-{
-    bool news = false;
-
-    LIST_EACH (link, &watch->held) {
-        const struct held *held = CONTAINER_OF(link, struct held, link);
-
-        news |= is_news(
-            take_text(watch, (struct span){(const char *)held->text->data, held->text->len}));
-    }
-    drop_held(watch);
-    return news;
-}
 
 /* For the replies of a watch: whether it still wants them. Frees it when this was the last one it
  * waited for. */
@@ -400,21 +237,19 @@ static void on_hash_read(void *context, const redisReply *reply)
 {
     struct watch *watch = context;
     struct hub *hub = watch->hub;
-    struct snapshot snapshot;
     bool news;
 
     if (!takes_reply(watch, reply) || watch->state != WATCH_READING) {
         return;
     }
-    snapshot_read(&snapshot, reply);
-    news = take_snapshot(watch, &snapshot);
+    news = intake_hash(&watch->intake, reply);
     if (news && watch->known) {
         metric_add(hub->settings.metrics, METRIC_RESYNCS_NEWER, 1);
     }
-    if (watch->held_overflow) {
+    if (intake_is_incomplete(&watch->intake)) {
         read_hash(watch);
     } else {
-        news |= take_held(watch);
+        news |= intake_held(&watch->intake);
         set_state(watch, WATCH_LIVE);
     }
     if (!watch->known) {
@@ -429,7 +264,7 @@ static void on_hash_read(void *context, const redisReply *reply)
 
 static void read_hash(struct watch *watch)
 {
-    drop_held(watch);
+    intake_drop_held(&watch->intake);
     set_state(watch, WATCH_READING);
     metric_add(watch->hub->settings.metrics, METRIC_STATE_READS, 1);
     if (redis_link_command(watch->hub->link, on_hash_read, watch, 2,
@@ -493,7 +328,7 @@ static void on_down(void *owner)
     LIST_EACH (link, &hub->watches) {
         struct watch *watch = CONTAINER_OF(link, struct watch, all);
 
-        drop_held(watch);
+        intake_drop_held(&watch->intake);
         if (watch->state != WATCH_AWAY) {
             set_state(watch, WATCH_AWAY);
             list_append(&hub->unsynced, &watch->queue);
@@ -588,7 +423,7 @@ static struct watch *watch_new(struct hub *hub, const char *id, size_t id_len)
     list_init(&watch->subscribers);
     list_init(&watch->all);
     list_init(&watch->queue);
-    list_init(&watch->held);
+    intake_init(&watch->intake, &watch->task);
     timer_init(&watch->timer, on_watch_timer);
     if (map_add(&hub->by_id, watch->task.id, watch->task.id_len, watch) < 0) {
         mem_free(watch);
