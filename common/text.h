@@ -30,7 +30,8 @@ void text_puts(struct text *text, const char *string);
 void text_printf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Appends `len` bytes of valid UTF-8 as a JSON string, quotes included (RFC 8259, 7): `"`, `\`
- * and U+0000 to U+001F are escaped, nothing else is. */
+ * and U+0000 to U+001F are escaped, nothing else is: \n, \r and \t so, other control characters
+ * as \u001f, in lower case. json_string() in progress.lua does the same byte for byte. */
 void text_json_string(struct text *text, const void *data, size_t len);
 
 bool text_failed(const struct text *text);

@@ -268,7 +268,7 @@ end
 
 -- The n after `held`, the hash's. Whatever else a hash may hold counts as none.
 local function next_n(held, microseconds)
-    local previous = held and #held <= 16 and find(held, "^[1-9]%d*$") and tonumber(held)
+    local previous = held and find(held, "^[1-9]%d*$") and tonumber(held)
     if previous and previous >= microseconds and previous < N_MAX then
         return previous + 1
     end

@@ -4,6 +4,7 @@ import random
 import re
 import shlex
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,26 @@ def test_the_timestamp_added_is_redis_time(db):
         assert 0 <= n - (seconds * 1000000 + microseconds) < 10_000_000
         whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(n // 1000000))
         assert stamp == f"{whole}.{n // 1000 % 1000:03d}Z"
+
+
+@pytest.mark.parametrize("moment", [
+    "1970-01-01T00:00:01.000Z", "2000-02-28T23:59:59.999Z", "2000-02-29T12:34:56.001Z",
+    "2000-03-01T00:00:00.000Z", "2023-12-31T23:59:59.999Z", "2024-01-01T00:00:00.000Z",
+    "2024-02-29T01:00:00.010Z", "2025-02-28T22:59:00.100Z", "2026-11-30T09:08:07.654Z",
+    "2100-02-28T23:00:00.000Z", "2100-03-01T00:00:00.000Z", "2199-07-31T10:59:59.999Z",
+])
+def test_the_timestamp_added_is_right_at_any_time(loaded, db, library, moment):
+    passed = (datetime.fromisoformat(moment.replace("Z", "+00:00"))
+              - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(milliseconds=1)
+    clock = '{ "%d", "%d" }' % (passed // 1000, passed % 1000 * 1000)
+    loaded.cli("-x", "FUNCTION", "LOAD", "REPLACE",
+               stdin=library.replace('redis.call("TIME")', clock, 1))
+    try:
+        assert publish(db, UPDATE)[1] == passed * 1000
+        assert payload_of(db)["timestamp"] == moment
+        assert publish(db, UPDATE)[1] == passed * 1000 + 1
+    finally:
+        loaded.cli("-x", "FUNCTION", "LOAD", "REPLACE", stdin=library)
 
 
 def test_the_run_is_the_time_it_began_in_base_36(db):
@@ -361,7 +382,7 @@ FORBIDDEN = [
     b"[1,]", b"[,1]", b"[1 2]", b"[", b"]", b"{", b"}", b'{"a"}', b'{"a":}', b'{"a":1,}', b"{1:2}",
     b'{a:1}', b'{"a" 1}', b'{"a"::1}', b"[1}", b"", b"1,,", b"1;", b"1 /* x */", b"// x\n1",
     b"# x\n1", b"1 2", b"\x0b1", b"\x0c1", b"1\x0b", b"\x001", b"1\x00", b"\xc2\xa01",
-    b"\xe2\x80\xa81", b"\xef\xbb\xbf1", b"\x7f1",
+    b"\xe2\x80\xa81", b"\xef\xbb\xbf1", b"\x7f1", b'1}\x00{"a":1', b"1}\x00", b"1}{",
 ]
 # What Python's json lets through and this protocol doesn't: half a surrogate pair is no character,
 # and some readers refuse what is nested too deeply.
@@ -502,6 +523,12 @@ def test_stages_are_entered_by_updates_and_by_changes(db):
                              {"stage": "a", "timestamp": at[3]}, {"stage": "c", "timestamp": at[4]}]
 
 
+def test_a_stage_change_enters_the_same_stage_again(db):
+    for _ in range(2):
+        publish(db, '{"fromStage":"a","toStage":"a"}', "stage_change")
+    assert [entry["stage"] for entry in stages_of(db)] == ["a", "a"]
+
+
 def test_a_stage_entered_without_a_timestamp_has_the_messages(db):
     publish(db, UPDATE)
     assert stages_of(db) == [{"stage": "transcribing", "timestamp": payload_of(db)["timestamp"]}]
@@ -551,6 +578,7 @@ def test_a_retryable_error_is_cleared_by_what_follows(db, kind, payload):
     publish(db, payload, kind)
     assert "error" not in stored(db)
     if kind != "complete":
+        assert "_end" not in stored(db)
         publish(db, UPDATE)
     else:
         assert refusal(db, UPDATE).startswith("PROGRESS_DONE ")
