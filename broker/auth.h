@@ -43,9 +43,6 @@ enum auth_failure {
 const char *auth_failure_name(enum auth_failure failure);
 const char *auth_failure_text(enum auth_failure failure);
 
-/* Longest token that is looked at. */
-#define AUTH_TOKEN_MAX 4096
-
 /* How many tokens are remembered at the most, and in how many bytes. */
 #define AUTH_CACHE_TOKENS 10000
 #define AUTH_CACHE_BYTES (16 << 20)

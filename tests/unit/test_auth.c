@@ -1,0 +1,409 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/auth.h"
+#include "common/base64.h"
+#include "common/mem.h"
+
+#define SPAN(text) ((struct span){text, strlen(text)})
+#define NOW 1700000000
+
+#define MAIN_SECRET "main main main main main main main main main main main main main"
+#define OTHER_SECRET "other other other other other other other other other other oth"
+
+static char main_kid[] = "main", other_kid[] = "other";
+static uint8_t main_secret[] = MAIN_SECRET, other_secret[] = OTHER_SECRET;
+
+/* A configuration with up to two keys: auth looks at nothing else. */
+static struct config with_keys(struct jwt_key *keys, size_t count)
+{
+    return (struct config){.jwt_keys = {keys, count}};
+}
+
+static struct jwt_key key(char *kid, enum jwt_key_algorithm algorithm, uint8_t *secret)
+{
+    return (struct jwt_key){kid, algorithm, secret, strlen((char *)secret)};
+}
+
+/* Signs with OpenSSL alone, so that libjwt isn't asked to check itself. */
+static const char *sign(const char *header, const char *claims, const char *hash,
+                        const char *secret)
+{
+    static char text[TOKEN_MAX * 2];
+    uint8_t signature[EVP_MAX_MD_SIZE];
+    unsigned signature_len;
+    size_t len = base64_encode(BASE64_URL, header, strlen(header), text);
+
+    text[len++] = '.';
+    len += base64_encode(BASE64_URL, claims, strlen(claims), text + len);
+    HMAC(EVP_get_digestbyname(hash), secret, (int)strlen(secret), (uint8_t *)text, len, signature,
+         &signature_len);
+    text[len++] = '.';
+    base64_encode(BASE64_URL, signature, signature_len, text + len);
+    return text;
+}
+
+#define HEADER "{\"alg\":\"HS256\",\"typ\":\"JWT\"}"
+#define CLAIMS "{\"exp\":1700000060,\"tasks\":[\"42\"]}"
+
+static const char *good_token(void)
+{
+    return sign(HEADER, CLAIMS, "SHA256", MAIN_SECRET);
+}
+
+/* An auth with one nameless HS256 key. */
+static struct auth *simple_auth(void)
+{
+    struct jwt_key keys[] = {key(NULL, JWT_KEY_HS256, main_secret)};
+    struct config config = with_keys(keys, 1);
+    struct auth *auth = auth_new(&config);
+
+    cr_assert_not_null(auth);
+    return auth;
+}
+
+#define ACCEPTED "accepted"
+
+/* The failure's name, or ACCEPTED. */
+static const char *verdict(struct auth *auth, const char *text, int64_t now_s)
+{
+    struct token *token = NULL;
+    enum auth_failure why;
+    int rc = auth_verify(auth, SPAN(text), now_s, &token, &why);
+
+    if (rc == 0) {
+        token_unref(token);
+        return ACCEPTED;
+    }
+    cr_assert_eq(rc, AUTH_REFUSED);
+    cr_assert_null(token);
+    return auth_failure_name(why);
+}
+
+Test(auth, a_good_token_names_its_tasks_and_its_end)
+{
+    struct auth *auth = simple_auth();
+    struct token *token = NULL;
+    enum auth_failure why;
+
+    cr_assert_eq(auth_verify(auth, SPAN(good_token()), NOW, &token, &why), 0);
+    auth_free(auth);
+    cr_assert(token_names(token, "42"));
+    cr_assert_not(token_names(token, "43"));
+    cr_assert_eq(token->expires_at, NOW + 60);
+    cr_assert_eq(token->refs, 1);
+    token_unref(token);
+}
+
+Test(auth, a_token_changed_in_any_character_is_refused)
+{
+    struct auth *auth = simple_auth();
+    char text[512];
+
+    strcpy(text, good_token());
+    for (size_t i = 0; text[i]; i++) {
+        char old = text[i];
+
+        text[i] = old == 'A' ? 'B' : 'A';
+        cr_assert_str_neq(verdict(auth, text, NOW), ACCEPTED, "character %zu", i);
+        text[i] = old;
+    }
+    text[strlen(text) - 1] = '\0';
+    cr_assert_str_neq(verdict(auth, text, NOW), ACCEPTED);
+    cr_assert_eq(auth_cached(auth), 0);
+    auth_free(auth);
+}
+
+Test(auth, claims_under_another_tokens_signature_are_refused)
+{
+    struct auth *auth = simple_auth();
+    char text[512], forged[512];
+
+    strcpy(text, good_token());
+    strcpy(forged, sign(HEADER, "{\"exp\":1700000060,\"tasks\":[\"*\"]}", "SHA256", "x"));
+    strcpy(strrchr(forged, '.'), strrchr(text, '.'));
+    cr_assert_str_eq(verdict(auth, forged, NOW), "signature");
+    strcpy(strrchr(forged, '.'), ".");
+    cr_assert_str_eq(verdict(auth, forged, NOW), "signature");
+    auth_free(auth);
+}
+
+Test(auth, the_algorithm_is_the_keys_and_never_the_tokens)
+{
+    struct jwt_key keys[] = {key(NULL, JWT_KEY_HS512, main_secret)};
+    struct config config = with_keys(keys, 1);
+    struct auth *auth = auth_new(&config);
+
+    cr_assert_str_eq(verdict(auth, good_token(), NOW), "algorithm");
+    cr_assert_str_eq(verdict(auth, sign("{\"alg\":\"HS512\"}", CLAIMS, "SHA512", MAIN_SECRET), NOW),
+                     ACCEPTED);
+    cr_assert_str_eq(verdict(auth, sign("{\"alg\":\"HS512\"}", CLAIMS, "SHA256", MAIN_SECRET), NOW),
+                     "signature");
+    cr_assert_str_eq(verdict(auth, sign("{\"alg\":\"hs512\"}", CLAIMS, "SHA512", MAIN_SECRET), NOW),
+                     "algorithm");
+    cr_assert_str_eq(verdict(auth, sign("{\"alg\":\"RS256\"}", CLAIMS, "SHA256", MAIN_SECRET), NOW),
+                     "algorithm");
+    auth_free(auth);
+}
+
+Test(auth, the_algorithm_none_is_refused)
+{
+    struct auth *auth = simple_auth();
+    char text[512];
+
+    strcpy(text, sign("{\"alg\":\"none\"}", CLAIMS, "SHA256", MAIN_SECRET));
+    cr_assert_str_eq(verdict(auth, text, NOW), "algorithm");
+    strcpy(strrchr(text, '.'), ".");
+    cr_assert_str_eq(verdict(auth, text, NOW), "algorithm");
+    strcpy(text, sign("{\"alg\":\"None\"}", CLAIMS, "SHA256", MAIN_SECRET));
+    cr_assert_str_eq(verdict(auth, text, NOW), "algorithm");
+    auth_free(auth);
+}
+
+Test(auth, all_three_algorithms_are_checked)
+{
+    static const char *const headers[] = {"{\"alg\":\"HS256\"}", "{\"alg\":\"HS384\"}",
+                                          "{\"alg\":\"HS512\"}"};
+    static const char *const hashes[] = {"SHA256", "SHA384", "SHA512"};
+
+    for (int i = JWT_KEY_HS256; i <= JWT_KEY_HS512; i++) {
+        struct jwt_key keys[] = {key(NULL, (enum jwt_key_algorithm)i, main_secret)};
+        struct config config = with_keys(keys, 1);
+        struct auth *auth = auth_new(&config);
+
+        cr_assert_str_eq(verdict(auth, sign(headers[i], CLAIMS, hashes[i], MAIN_SECRET), NOW),
+                         ACCEPTED);
+        cr_assert_str_eq(verdict(auth, sign(headers[i], CLAIMS, hashes[i], OTHER_SECRET), NOW),
+                         "signature");
+        auth_free(auth);
+    }
+}
+
+Test(auth, kid_chooses_the_key)
+{
+    struct jwt_key keys[] = {key(main_kid, JWT_KEY_HS256, main_secret),
+                             key(other_kid, JWT_KEY_HS256, other_secret)};
+    struct config config = with_keys(keys, 2);
+    struct auth *auth = auth_new(&config);
+    const char *main_header = "{\"alg\":\"HS256\",\"kid\":\"main\"}";
+    const char *other_header = "{\"alg\":\"HS256\",\"kid\":\"other\"}";
+    const char *third_header = "{\"alg\":\"HS256\",\"kid\":\"third\"}";
+
+    cr_assert_str_eq(verdict(auth, sign(main_header, CLAIMS, "SHA256", MAIN_SECRET), NOW),
+                     ACCEPTED);
+    cr_assert_str_eq(verdict(auth, sign(other_header, CLAIMS, "SHA256", OTHER_SECRET), NOW),
+                     ACCEPTED);
+    cr_assert_str_eq(verdict(auth, sign(other_header, CLAIMS, "SHA256", MAIN_SECRET), NOW),
+                     "signature");
+    cr_assert_str_eq(verdict(auth, sign(third_header, CLAIMS, "SHA256", MAIN_SECRET), NOW),
+                     "unknown_key");
+    cr_assert_str_eq(verdict(auth, good_token(), NOW), "unknown_key");
+    auth_free(auth);
+}
+
+Test(auth, a_token_without_kid_takes_the_only_key_or_the_only_nameless_one)
+{
+    struct jwt_key named[] = {key(main_kid, JWT_KEY_HS256, main_secret)};
+    struct jwt_key both[] = {key(other_kid, JWT_KEY_HS256, other_secret),
+                             key(NULL, JWT_KEY_HS256, main_secret)};
+    struct config config = with_keys(named, 1);
+    struct auth *auth = auth_new(&config);
+
+    cr_assert_str_eq(verdict(auth, good_token(), NOW), ACCEPTED);
+    auth_free(auth);
+    config = with_keys(both, 2);
+    auth = auth_new(&config);
+    cr_assert_str_eq(verdict(auth, good_token(), NOW), ACCEPTED);
+    cr_assert_str_eq(
+        verdict(auth, sign("{\"alg\":\"HS256\",\"kid\":\"\"}", CLAIMS, "SHA256", MAIN_SECRET), NOW),
+        "unknown_key");
+    auth_free(auth);
+    config = with_keys(NULL, 0);
+    auth = auth_new(&config);
+    cr_assert_str_eq(verdict(auth, good_token(), NOW), "unknown_key");
+    auth_free(auth);
+}
+
+Test(auth, a_token_is_good_from_nbf_until_exp)
+{
+    struct auth *auth = simple_auth();
+    const char *text =
+        sign(HEADER, "{\"nbf\":100,\"exp\":200,\"taskId\":\"a\"}", "SHA256", MAIN_SECRET);
+
+    cr_assert_str_eq(verdict(auth, text, 99), "not_yet_valid");
+    cr_assert_str_eq(verdict(auth, text, 100), ACCEPTED);
+    cr_assert_str_eq(verdict(auth, text, 199), ACCEPTED);
+    cr_assert_str_eq(verdict(auth, text, 200), "expired");
+    cr_assert_str_eq(verdict(auth, text, INT64_MAX), "expired");
+    auth_free(auth);
+}
+
+Test(auth, a_remembered_token_expires_like_any_other)
+{
+    struct auth *auth = simple_auth();
+    const char *text = good_token();
+
+    cr_assert_eq(auth_cached(auth), 0);
+    cr_assert_str_eq(verdict(auth, text, NOW), ACCEPTED);
+    cr_assert_eq(auth_cached(auth), 1);
+    cr_assert_str_eq(verdict(auth, text, NOW + 59), ACCEPTED);
+    cr_assert_eq(auth_cached(auth), 1);
+    cr_assert_str_eq(verdict(auth, text, NOW + 60), "expired");
+    cr_assert_eq(auth_cached(auth), 0);
+    cr_assert_str_eq(verdict(auth, text, NOW + 60), "expired");
+    cr_assert_eq(auth_cached(auth), 0);
+    auth_free(auth);
+}
+
+Test(auth, a_remembered_token_is_shared_and_a_refused_one_not_remembered)
+{
+    struct auth *auth = simple_auth();
+    struct token *first = NULL, *second = NULL;
+    enum auth_failure why;
+
+    cr_assert_eq(auth_verify(auth, SPAN(good_token()), NOW, &first, &why), 0);
+    cr_assert_eq(auth_verify(auth, SPAN(good_token()), NOW, &second, &why), 0);
+    cr_assert_eq(first, second);
+    cr_assert_eq(first->refs, 3);
+    token_unref(first);
+    cr_assert_str_eq(verdict(auth, sign(HEADER, CLAIMS, "SHA256", OTHER_SECRET), NOW), "signature");
+    cr_assert_eq(auth_cached(auth), 1);
+    auth_free(auth);
+    cr_assert(token_names(second, "42"));
+    token_unref(second);
+}
+
+Test(auth, no_more_than_so_many_tokens_are_remembered)
+{
+    struct auth *auth = simple_auth();
+
+    for (int i = 0; i < AUTH_CACHE_TOKENS + 10; i++) {
+        char claims[128];
+
+        snprintf(claims, sizeof claims, "{\"exp\":1700000060,\"taskId\":\"%d\"}", i);
+        cr_assert_str_eq(verdict(auth, sign(HEADER, claims, "SHA256", MAIN_SECRET), NOW), ACCEPTED);
+    }
+    cr_assert_eq(auth_cached(auth), AUTH_CACHE_TOKENS);
+    auth_free(auth);
+}
+
+Test(auth, wrong_claims_are_told_apart)
+{
+    struct jwt_key keys[] = {key(NULL, JWT_KEY_HS256, main_secret)};
+    struct config config = with_keys(keys, 1);
+    char issuer[] = "me", audience[] = "us";
+
+    config.jwt_issuer = issuer;
+    config.jwt_audience = audience;
+    struct auth *auth = auth_new(&config);
+    static const char *const cases[][2] = {
+        {"{\"exp\":1700000060,\"taskId\":\"a\",\"iss\":\"me\",\"aud\":[\"us\"]}", ACCEPTED},
+        {"{\"exp\":1700000060,\"taskId\":\"a\",\"iss\":\"you\",\"aud\":\"us\"}", "issuer"},
+        {"{\"exp\":1700000060,\"taskId\":\"a\",\"iss\":\"me\",\"aud\":\"them\"}", "audience"},
+        {"{\"taskId\":\"a\",\"iss\":\"me\",\"aud\":\"us\"}", "claims"},
+        {"{\"exp\":\"1700000060\",\"taskId\":\"a\",\"iss\":\"me\",\"aud\":\"us\"}", "claims"},
+        {"[]", "claims"},
+        {"no json", "malformed"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        cr_assert_str_eq(verdict(auth, sign(HEADER, cases[i][0], "SHA256", MAIN_SECRET), NOW),
+                         cases[i][1], "%s", cases[i][0]);
+    }
+    auth_free(auth);
+}
+
+Test(auth, a_fractional_exp_counts)
+{
+    struct auth *auth = simple_auth();
+    const char *text =
+        sign(HEADER, "{\"exp\":1700000060.5,\"taskId\":\"a\"}", "SHA256", MAIN_SECRET);
+
+    cr_assert_str_eq(verdict(auth, text, NOW), ACCEPTED);
+    cr_assert_str_eq(verdict(auth, text, NOW + 60), "expired");
+    auth_free(auth);
+}
+
+Test(auth, a_huge_exp_does_not_make_a_token_last_for_ever)
+{
+    static const char *const huge[] = {"1e300", "1e999", "1700000000000", "9223372036854775807",
+                                       "99999999999999999999999"};
+    struct auth *auth = simple_auth();
+
+    for (size_t i = 0; i < ARRAY_LEN(huge); i++) {
+        char claims[128];
+
+        snprintf(claims, sizeof claims, "{\"exp\":%s,\"taskId\":\"a\"}", huge[i]);
+        cr_assert_str_neq(verdict(auth, sign(HEADER, claims, "SHA256", MAIN_SECRET), NOW), ACCEPTED,
+                          "%s", huge[i]);
+    }
+    auth_free(auth);
+}
+
+Test(auth, what_is_no_token_is_told)
+{
+    static char text[TOKEN_MAX + 2];
+    struct auth *auth = simple_auth();
+
+    cr_assert_str_eq(verdict(auth, "", NOW), "missing");
+    cr_assert_str_eq(verdict(auth, "x", NOW), "malformed");
+    memset(text, 'A', TOKEN_MAX + 1);
+    cr_assert_str_eq(verdict(auth, text, NOW), "malformed");
+    text[TOKEN_MAX] = '\0';
+    cr_assert_str_eq(verdict(auth, text, NOW), "malformed");
+    auth_free(auth);
+}
+
+Test(auth, a_token_of_the_greatest_length_is_taken)
+{
+    struct auth *auth = simple_auth();
+    static char claims[TOKEN_MAX];
+    const char *text;
+
+    strcpy(claims, "{\"exp\":1700000060,\"tasks\":[\"0\"");
+    do {
+        strcat(claims, ",\"0123456789\"");
+    } while (strlen(claims) < 2950);
+    strcat(claims, "]}");
+    text = sign(HEADER, claims, "SHA256", MAIN_SECRET);
+    cr_assert_gt(strlen(text), 4000);
+    cr_assert_leq(strlen(text), TOKEN_MAX);
+    cr_assert_str_eq(verdict(auth, text, NOW), ACCEPTED);
+    auth_free(auth);
+}
+
+Test(auth, every_failure_has_a_name_and_a_sentence)
+{
+    for (int i = 0; i < AUTH_FAILURE_COUNT; i++) {
+        cr_assert_not_null(auth_failure_name((enum auth_failure)i));
+        cr_assert_not_null(auth_failure_text((enum auth_failure)i));
+    }
+    cr_assert_str_eq(auth_failure_name(AUTH_FORBIDDEN), "forbidden");
+}
+
+Test(auth, running_out_of_memory_is_returned)
+{
+    struct jwt_key keys[] = {key(main_kid, JWT_KEY_HS256, main_secret),
+                             key(other_kid, JWT_KEY_HS256, other_secret)};
+    struct config config = with_keys(keys, 2);
+    char name[] = "name";
+    struct token *token;
+    enum auth_failure why;
+
+    config.jwt_issuer = config.jwt_audience = name;
+    for (unsigned n = 1; n <= 8; n++) {
+        mem_fail_nth(n);
+        cr_assert_null(auth_new(&config), "allocation %u", n);
+    }
+    struct auth *auth = simple_auth();
+    mem_fail_nth(1);
+    cr_assert_eq(auth_verify(auth, SPAN(good_token()), NOW, &token, &why), -ENOMEM);
+    mem_fail_nth(2); /* the cache's: nobody needs to know */
+    cr_assert_str_eq(verdict(auth, good_token(), NOW), ACCEPTED);
+    cr_assert_eq(auth_cached(auth), 0);
+    auth_free(auth);
+    auth_free(NULL);
+}
