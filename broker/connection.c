@@ -422,18 +422,9 @@ static void take_event(struct connection *connection, const struct ws_event *eve
     }
 }
 
-/* How much was used. */
-static size_t read_frames(struct connection *connection, uint8_t *data, size_t len)
+static void frames_failed(struct connection *connection, int result)
 {
-    struct ws_event event;
-    size_t used = len;
-
-    switch (ws_parser_feed(&connection->parser, data, len, &used, &event)) {
-    case 0:
-        break;
-    case WS_EVENT:
-        take_event(connection, &event);
-        break;
+    switch (result) {
     case WS_PROTOCOL_ERROR:
         close_for_error(connection, CLOSE_PROTOCOL_ERROR);
         break;
@@ -446,7 +437,32 @@ static size_t read_frames(struct connection *connection, uint8_t *data, size_t l
     default:
         close_for_error(connection, CLOSE_INTERNAL_ERROR);
     }
-    return used;
+}
+
+static bool reads_frames(const struct connection *connection)
+{
+    return connection->state == CONNECTION_OPEN || connection->state == CONNECTION_CLOSING;
+}
+
+/* Reads all there is, up to the last call with nothing left, which frees what the last event lay
+ * in. */
+static void read_frames(struct connection *connection, uint8_t *data, size_t len)
+{
+    int r = WS_EVENT;
+
+    while (r == WS_EVENT && reads_frames(connection)) {
+        struct ws_event event;
+        size_t used = 0;
+
+        r = ws_parser_feed(&connection->parser, data, len, &used, &event);
+        if (r == WS_EVENT) {
+            data += used;
+            len -= used;
+            take_event(connection, &event);
+        } else if (r != 0) {
+            frames_failed(connection, r);
+        }
+    }
 }
 
 /* Keeps what follows a request that is still being answered, or answers that are still to go. */
@@ -469,9 +485,8 @@ static void take_input(struct connection *connection, uint8_t *data, size_t len)
             keep_input(connection, data, len);
         } else if (connection->state == CONNECTION_REQUEST) {
             used = read_request(connection, data, len);
-        } else if (connection->state == CONNECTION_OPEN ||
-                   connection->state == CONNECTION_CLOSING) {
-            used = read_frames(connection, data, len);
+        } else if (reads_frames(connection)) {
+            read_frames(connection, data, len);
         }
         data += used;
         len -= used;
