@@ -275,7 +275,8 @@ static bool decode_member(struct json_value object, const char *name, struct dec
 /* What progress.lua recognises as stages; of anything else it makes a new beginning. */
 static bool are_stages(struct span stages)
 {
-    return span_begins(stages, "[{\"stage\":\"") && span_ends(stages, "\"}]");
+    return stages.len >= strlen("[{\"stage\":\"\"}]") && span_begins(stages, "[{\"stage\":\"") &&
+           span_ends(stages, "\"}]");
 }
 
 static struct span last_entry(struct span stages)

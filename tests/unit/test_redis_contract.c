@@ -334,7 +334,7 @@ Test(redis_contract, other_messages_and_broken_payloads_enter_no_stage)
 
 Test(redis_contract, stages_that_somebody_spoilt_begin_anew)
 {
-    const char *spoilt[] = {"", "[]", "{}", "x", "[{\"stage\":\"a\"", "[1]"};
+    const char *spoilt[] = {"", "[]", "{}", "x", "[{\"stage\":\"a\"", "[1]", "[{\"stage\":\"}]"};
 
     for (size_t i = 0; i < ARRAY_LEN(spoilt); i++) {
         CLEANUP(text_deinit) struct text stages = TEXT_EMPTY;
