@@ -145,12 +145,17 @@ static int begin_run(struct task *task, const struct rev *reset)
 /* An error that may be tried again is over when the job goes on. */
 static void drop_overcome_error(struct task *task)
 {
-    uint64_t error_n = task->state[TASK_ERROR].n;
+    const uint64_t error_n = task->state[TASK_ERROR].n;
 
-    if (error_n > 0 && !task->error_ends &&
-        (task->state[TASK_PROGRESS_UPDATE].n > error_n ||
-         task->state[TASK_STAGE_CHANGE].n > error_n || task->state[TASK_COMPLETE].n > error_n)) {
-        slot_clear(&task->state[TASK_ERROR]);
+    if (error_n == 0 || task->error_ends) {
+        return;
+    }
+    for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
+        if (task_message_type_clears_error((enum task_message_type)type) &&
+            task->state[type].n > error_n) {
+            slot_clear(&task->state[TASK_ERROR]);
+            return;
+        }
     }
 }
 
@@ -205,8 +210,13 @@ int task_take(struct task *task, const struct task_message *message, struct span
 static int adopt_stages(struct task *task, struct span stages)
 {
     struct text adopted = TEXT_EMPTY;
+    struct json_value value;
+    size_t offset;
 
-    text_append(&adopted, stages.at, stages.len);
+    /* They become part of what clients are told, so what somebody else wrote there isn't taken. */
+    if (stages.len > 0 && json_check(stages, &value, &offset) == 0 && value.kind == JSON_ARRAY) {
+        text_append(&adopted, stages.at, stages.len);
+    }
     if (text_failed(&adopted)) {
         text_deinit(&adopted);
         return -ENOMEM;
