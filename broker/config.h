@@ -1,17 +1,10 @@
-/* What the broker was told: options from flags, environment and file, as one plain struct.
+/* What the broker was told: its options as one plain struct.
  *
- * Receives   argv and environ, from main; the memory file of config_to_fd(), in a child
- * Hands on   struct config, to every module's constructor; the text of --help
- * Owns       all that its pointers point to
+ * Receives   values, from config_load (flags, environment, file) and config_transfer (in a child)
+ * Hands on   struct config, to every module's constructor
+ * Owns       nothing itself; what the struct's pointers point to is freed by config_free()
  *
- * An option has one name everywhere: `redis-url` in the file, PROGRESSD_REDIS_URL in the
- * environment, --redis-url as a flag. A flag goes before the environment, that before the file, and
- * that before the default; what one source says of a repeatable option replaces what a lower one
- * said. All sources are checked, also where they don't win. The table of options is in
- * config_options.c.
- *
- * The supervisor resolves the configuration once; its children get the result, keys included, as a
- * memory file, so that they never see anything else than it did.
+ * Each member is an option, of the name in the table in config_options.c.
  */
 #ifndef PROGRESSD_BROKER_CONFIG_H
 #define PROGRESSD_BROKER_CONFIG_H
@@ -86,6 +79,10 @@ struct config {
     bool ready_needs_redis;
 };
 
+/* Room for the reason why a value is refused. */
+#define CONFIG_WHY_SIZE JWT_KEY_WHY_SIZE
+
+/* What the functions named config_… find, besides 0 and -errno. */
 enum config_outcome {
     CONFIG_INVALID = 1, /* the message names source, option and reason */
     CONFIG_HELP,        /* --help: the message is its text */
@@ -93,41 +90,12 @@ enum config_outcome {
     CONFIG_CHECKED,     /* --check-config, and all is well */
 };
 
-/* Reads the options of argv[1] …, of the environment (ends with NULL) and of the file that these
- * name. 0 and *ret_config, the caller's; a config_outcome; or -ENOMEM. Appends to `message` what is
- * to be printed: whole lines; with 0 and CONFIG_CHECKED those are warnings, often none. Exits and
- * logs nothing, and shows no secret. */
-int config_load(int argc, char *const *argv, char *const *environment, struct config **ret_config,
-                struct text *message) MUST_CHECK;
-
-/* Accepts NULL. Secrets are wiped. */
+/* Accepts NULL. Secrets are wiped. Stands in config_options.c, whose table knows what to free. */
 void config_free(struct config *config);
 void config_free_at(struct config **config);
 
 /* Whether every address of `listen` is this machine's own, for itself only. */
 bool config_is_loopback_only(const struct config *config);
-
-/* Sees to it that there is a key to check tokens with: if none is configured (and so `listen` is
- * loopback only) takes JWT_KEY_FILE of the state directory, which is made, as is the directory, if
- * it is missing. 0 and whether the key is new; CONFIG_INVALID with a line in `message`, when
- * the directory or file can't be made, read or used; or -ENOMEM. */
-int config_ensure_key(struct config *config, bool *ret_made, struct text *message) MUST_CHECK;
-
-/* The embedded Redis has been started: from now on its socket is the Redis that was named. 0;
- * CONFIG_INVALID when the path is too long for a socket; -ENOMEM. Unchanged on failure. */
-int config_set_redis_socket(struct config *config, const char *path) MUST_CHECK;
-
-/* The whole configuration as lines "name=value", secrets included. */
-void config_write(const struct config *config, struct text *text);
-
-/* The same as a memory file for children to inherit, sealed and close-on-exec, so that the spawner
- * chooses who gets it under which number. The descriptor, or -errno. */
-int config_to_fd(const struct config *config) MUST_CHECK;
-
-/* Reads it back, whole: the position, which all who inherit the file share, is neither used nor
- * moved, and the descriptor stays open. 0 and *ret_config, the caller's; CONFIG_INVALID when it is
- * no such file; -errno. */
-int config_read_fd(int fd, struct config **ret_config) MUST_CHECK;
 
 /* "127.0.0.1:8080", "[::1]:8080", "*:8080", "off": for logs and addresses. */
 #define CONFIG_ADDRESS_SIZE (INET6_ADDRSTRLEN + 9)

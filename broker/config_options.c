@@ -3,94 +3,116 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "common/mem.h"
+
 #define MEMBER(member) offsetof(struct config, member)
 
 #define HOUR 3600000U /* milliseconds */
 #define SECOND 1000U
 
 /* clang-format off */
+#define NO_RANGE {0, 0}
+
 const struct config_option config_options[CONFIG_OPTION_COUNT] = {
-    {"config", "FILE", &config_type_text, MEMBER(file), NULL, 0, 0,
+    {"config", "FILE", &config_type_text, MEMBER(file), NULL, NO_RANGE,
      "A file of options: lines `name = value`, with the names of this list; # and ;\n"
      "begin comments.", "none"},
 
-    {"listen", "ADDR:PORT", &config_type_address, MEMBER(listen), "127.0.0.1:8080", 0, 0,
+    {"listen", "ADDR:PORT", &config_type_address, MEMBER(listen), "127.0.0.1:8080", NO_RANGE,
      "Where clients connect. [::1]:8080 is IPv6, *:8080 every address; port 0 is any\n"
      "port that is free.", NULL},
     {"admin-listen", "ADDR:PORT", &config_type_address_or_off, MEMBER(admin_listen),
-     "127.0.0.1:8081", 0, 0,
+     "127.0.0.1:8081", NO_RANGE,
      "Where metrics, health and status are; off: nowhere.", NULL},
-    {"workers", "N", &config_type_count, MEMBER(workers), "0", 0, 256,
+    {"workers", "N", &config_type_count, MEMBER(workers), "0", {0, 256},
      "Worker processes; 0: one per core.", NULL},
-    {"state-dir", "DIR", &config_type_text, MEMBER(state_dir), NULL, 0, 0,
+    {"state-dir", "DIR", &config_type_text, MEMBER(state_dir), NULL, NO_RANGE,
      "What must outlive the broker: the embedded Redis' data, a key that it made.",
      "$STATE_DIRECTORY; for root /var/lib/progressd;\n"
      "$XDG_STATE_HOME/progressd or ~/.local/state/progressd"},
 
-    {"redis-url", "URL", &config_type_redis, MEMBER(redis), "", 0, 0,
+    {"redis-url", "URL", &config_type_redis, MEMBER(redis), "", NO_RANGE,
      "redis://[user[:password]@]host[:port] or unix://[user:password@]/path, with\n"
      "%XX for special characters; empty: an embedded Redis is started.", "empty"},
-    {"redis-prefix", "PREFIX", &config_type_prefix, MEMBER(redis_prefix), "progress:", 0, 0,
+    {"redis-prefix", "PREFIX", &config_type_prefix, MEMBER(redis_prefix), "progress:", NO_RANGE,
      "Begins all keys and channels; installations that share a Redis take different\n"
      "ones. Letters, digits, _ and -, then a colon.", NULL},
-    {"recorder", "on|off", &config_type_switch, MEMBER(recorder), "on", 0, 0,
+    {"recorder", "on|off", &config_type_switch, MEMBER(recorder), "on", NO_RANGE,
      "Take up what jobs publish with plain PUBLISH.", NULL},
-    {"state-ttl", "SECONDS", &config_type_count, MEMBER(state_ttl_s), "86400", 1, 31536000,
+    {"state-ttl", "SECONDS", &config_type_count, MEMBER(state_ttl_s), "86400", {1, 31536000},
      "How long a task's state stays after its last message.", NULL},
-    {"max-payload", "BYTES", &config_type_count, MEMBER(max_payload), "4096", 256, 1048576,
+    {"max-payload", "BYTES", &config_type_count, MEMBER(max_payload), "4096", {256, 1048576},
      "The largest payload of a job's message.", NULL},
     {"resync-interval", "SECONDS", &config_type_seconds, MEMBER(resync_interval_ms), "15",
-     100, HOUR,
+     {100, HOUR},
      "How often a worker makes sure that it missed nothing of a watched task.", NULL},
-    {"linger", "SECONDS", &config_type_seconds, MEMBER(linger_ms), "10", 0, HOUR,
+    {"linger", "SECONDS", &config_type_seconds, MEMBER(linger_ms), "10", {0, HOUR},
      "How long a task stays watched after its last subscriber left.", NULL},
 
-    {"jwt-key", "[KID=]ALG:SOURCE", &config_type_keys, MEMBER(jwt_keys), NULL, 0, 0,
+    {"jwt-key", "[KID=]ALG:SOURCE", &config_type_keys, MEMBER(jwt_keys), NULL, NO_RANGE,
      "A key that tokens are checked with. ALG is HS256, HS384 or HS512; SOURCE a file\n"
      "with the secret, or base64:DATA. More keys: the option again, or separated by\n"
      "spaces.", "on loopback a key is made in the state directory, else one must be given"},
-    {"jwt-issuer", "NAME", &config_type_text, MEMBER(jwt_issuer), NULL, 0, 0,
+    {"jwt-issuer", "NAME", &config_type_text, MEMBER(jwt_issuer), NULL, NO_RANGE,
      "What the claim `iss` of each token must be.", "not checked"},
-    {"jwt-audience", "NAME", &config_type_text, MEMBER(jwt_audience), NULL, 0, 0,
+    {"jwt-audience", "NAME", &config_type_text, MEMBER(jwt_audience), NULL, NO_RANGE,
      "What the claim `aud` of each token must be or contain.", "not checked"},
-    {"allowed-origins", "LIST", &config_type_origins, MEMBER(allowed_origins), "", 0, 0,
+    {"allowed-origins", "LIST", &config_type_origins, MEMBER(allowed_origins), "", NO_RANGE,
      "Web pages that may connect: origins like https://app.example.com, separated by\n"
      "commas or spaces, and instead of the default; * is any.",
      "pages of the host and port that the client connects to"},
 
-    {"max-connections", "N", &config_type_count, MEMBER(max_connections), "50000", 1, 10000000,
+    {"max-connections", "N", &config_type_count, MEMBER(max_connections), "50000", {1, 10000000},
      "Connections of a worker.", NULL},
     {"max-connections-per-address", "N", &config_type_count, MEMBER(max_connections_per_address),
-     "1000", 0, 10000000,
+     "1000", {0, 10000000},
      "Connections of a worker from one address; 0: no limit.", NULL},
-    {"max-handshakes", "N", &config_type_count, MEMBER(max_handshakes), "1000", 1, 10000000,
+    {"max-handshakes", "N", &config_type_count, MEMBER(max_handshakes), "1000", {1, 10000000},
      "Connections of a worker that are still in their handshake.", NULL},
-    {"max-subscriptions", "N", &config_type_count, MEMBER(max_subscriptions), "100", 1, 100000,
+    {"max-subscriptions", "N", &config_type_count, MEMBER(max_subscriptions), "100", {1, 100000},
      "Tasks that one connection may watch.", NULL},
-    {"message-rate", "N", &config_type_count, MEMBER(message_rate), "20", 1, 1000000,
+    {"message-rate", "N", &config_type_count, MEMBER(message_rate), "20", {1, 1000000},
      "Messages a second that a client may send; twice as many in a burst.", NULL},
     {"handshake-timeout", "SECONDS", &config_type_seconds, MEMBER(handshake_timeout_ms), "10",
-     100, HOUR,
+     {100, HOUR},
      "How long a client's request may take to arrive.", NULL},
     {"subscribe-timeout", "SECONDS", &config_type_seconds, MEMBER(subscribe_timeout_ms), "10",
-     100, HOUR,
+     {100, HOUR},
      "How long a connection may be without a subscription.", NULL},
-    {"ping-interval", "SECONDS", &config_type_seconds, MEMBER(ping_interval_ms), "25", 100, HOUR,
+    {"ping-interval", "SECONDS", &config_type_seconds, MEMBER(ping_interval_ms), "25", {100, HOUR},
      "How often a client gets a WebSocket ping.", NULL},
-    {"idle-timeout", "SECONDS", &config_type_seconds, MEMBER(idle_timeout_ms), "60", 100, HOUR,
+    {"idle-timeout", "SECONDS", &config_type_seconds, MEMBER(idle_timeout_ms), "60", {100, HOUR},
      "How long a client may be silent, pongs included.", NULL},
     {"shutdown-timeout", "SECONDS", &config_type_seconds, MEMBER(shutdown_timeout_ms), "5",
-     0, 10 * 60 * SECOND,
+     {0, 10 * 60 * SECOND},
      "How long clients get for the closing handshake when the broker ends.", NULL},
 
-    {"ready-needs-redis", "on|off", &config_type_switch, MEMBER(ready_needs_redis), "off", 0, 0,
+    {"ready-needs-redis", "on|off", &config_type_switch, MEMBER(ready_needs_redis), "off", NO_RANGE,
      "Whether /readyz fails while Redis is away, also after the first contact.", NULL},
-    {"log-level", "LEVEL", &config_type_log_level, MEMBER(log_level), "info", 0, 0,
+    {"log-level", "LEVEL", &config_type_log_level, MEMBER(log_level), "info", NO_RANGE,
      "error, warn, info or debug.", NULL},
-    {"log-format", "FORMAT", &config_type_log_format, MEMBER(log_format), "logfmt", 0, 0,
+    {"log-format", "FORMAT", &config_type_log_format, MEMBER(log_format), "logfmt", NO_RANGE,
      "logfmt or json.", NULL},
 };
 /* clang-format on */
+
+void config_free(struct config *config)
+{
+    if (!config) {
+        return;
+    }
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
+        if (config_options[i].type->clear) {
+            config_options[i].type->clear(config_member(config, &config_options[i]));
+        }
+    }
+    mem_free(config);
+}
+
+void config_free_at(struct config **config)
+{
+    config_free(*config);
+}
 
 const struct config_option *config_option_find(const char *name, size_t len)
 {

@@ -16,15 +16,21 @@ struct config_option {
     const char *name;
     const char *placeholder; /* what stands for the value in --help */
     const struct config_type *type;
-    size_t offset;          /* of the member in struct config */
-    const char *initial;    /* the default, as text; NULL: none */
-    uint32_t min, max;      /* config_type_count: of the number; _seconds: of the milliseconds */
-    const char *help;       /* lines, without a line end behind the last */
-    const char *help_start; /* the default in words, where `initial` doesn't tell; else NULL */
+    size_t offset;             /* of the member in struct config */
+    const char *initial;       /* the default, as text; NULL: none */
+    struct config_range range; /* of a number */
+    const char *help;          /* lines, without a line end behind the last */
+    const char *help_start;    /* the default in words, where `initial` doesn't tell; else NULL */
 };
 
 #define CONFIG_OPTION_COUNT 29
 extern const struct config_option config_options[CONFIG_OPTION_COUNT];
+
+/* The option's member of struct config. */
+static inline void *config_member(const struct config *config, const struct config_option *option)
+{
+    return (char *)config + option->offset;
+}
 
 /* The option of that name (`len` characters), or NULL. */
 const struct config_option *config_option_find(const char *name, size_t len);

@@ -10,7 +10,7 @@
 #ifndef PROGRESSD_BROKER_CONFIG_REDIS_H
 #define PROGRESSD_BROKER_CONFIG_REDIS_H
 
-#include "broker/config_value.h"
+#include "broker/config.h"
 
 /* 0 and *ret_redis, the caller's; CONFIG_INVALID and the reason; -ENOMEM. */
 int config_redis_read(const char *url, struct config_redis *ret_redis,

@@ -39,7 +39,7 @@ int config_set_option(struct config_loading *loading, const struct config_option
         text_printf(loading->message, "%s: must not have control characters\n", where);
         return CONFIG_INVALID;
     }
-    rc = option->type->read(option, value, member, why);
+    rc = option->type->read(&option->range, value, member, why);
     if (rc != CONFIG_INVALID) {
         return rc;
     }

@@ -16,12 +16,6 @@ struct config_loading {
     bool seen[CONFIG_OPTION_COUNT]; /* which options the current source has named */
 };
 
-/* The option's member of struct config. */
-static inline void *config_member(const struct config *config, const struct config_option *option)
-{
-    return (char *)config + option->offset;
-}
-
 /* Gives the option its value. `where` is how the message names the place. 0; CONFIG_INVALID and a
  * line in the message; -ENOMEM. */
 int config_set_option(struct config_loading *loading, const struct config_option *option,

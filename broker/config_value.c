@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/config_options.h"
 #include "broker/config_redis.h"
 #include "common/mem.h"
 #include "proto/redis_contract.h"
@@ -44,7 +43,7 @@ static bool read_digits(const char *text, size_t len, uint64_t max, uint64_t *re
 
 /* ── Texts ───────────────────────────────────────────────────────────────────────────────────── */
 
-static int text_read(const struct config_option *option, const char *text, void *member, char *why)
+static int text_read(const struct config_range *range, const char *text, void *member, char *why)
 {
     char *copy = NULL;
 
@@ -75,14 +74,13 @@ static void text_clear(void *member)
 const struct config_type config_type_text = {
     .read = text_read, .write = text_write, .clear = text_clear};
 
-static int prefix_read(const struct config_option *option, const char *text, void *member,
-                       char *why)
+static int prefix_read(const struct config_range *range, const char *text, void *member, char *why)
 {
     if (!prefix_is_valid(text, strlen(text))) {
         return invalid(why, "must be letters, digits, _ and -, then one colon, at most %d in all",
                        PREFIX_MAX);
     }
-    return text_read(option, text, member, why);
+    return text_read(range, text, member, why);
 }
 
 const struct config_type config_type_prefix = {
@@ -121,8 +119,7 @@ static bool read_ip(const char *text, size_t len, struct config_address *address
            inet_ntop(family, &binary, address->ip, sizeof address->ip);
 }
 
-static int address_read(const struct config_option *option, const char *text, void *member,
-                        char *why)
+static int address_read(const struct config_range *range, const char *text, void *member, char *why)
 {
     struct config_address address = {0};
     const char *colon = strrchr(text, ':');
@@ -150,20 +147,20 @@ static void address_write(const void *member, struct text *text)
 
 const struct config_type config_type_address = {.read = address_read, .write = address_write};
 
-static int address_or_off_read(const struct config_option *option, const char *text, void *member,
+static int address_or_off_read(const struct config_range *range, const char *text, void *member,
                                char *why)
 {
     if (strcmp(text, "off") == 0) {
         *(struct config_address *)member = (struct config_address){.kind = CONFIG_ADDRESS_OFF};
         return 0;
     }
-    return address_read(option, text, member, why);
+    return address_read(range, text, member, why);
 }
 
 const struct config_type config_type_address_or_off = {.read = address_or_off_read,
                                                        .write = address_write};
 
-static int redis_read(const struct config_option *option, const char *text, void *member, char *why)
+static int redis_read(const struct config_range *range, const char *text, void *member, char *why)
 {
     struct config_redis redis;
     int rc = config_redis_read(text, &redis, why);
@@ -234,7 +231,7 @@ static int read_key(const char *word, size_t len, struct config_keys *keys, char
     return rc;
 }
 
-static int keys_read(const struct config_option *option, const char *text, void *member, char *why)
+static int keys_read(const struct config_range *range, const char *text, void *member, char *why)
 {
     for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
         size_t len = strcspn(text, " ");
@@ -275,8 +272,7 @@ const struct config_type config_type_keys = {.read = keys_read,
                                              .is_repeatable = true,
                                              .is_secret = true};
 
-static int origins_read(const struct config_option *option, const char *text, void *member,
-                        char *why)
+static int origins_read(const struct config_range *range, const char *text, void *member, char *why)
 {
     struct span fault;
     int rc = origins_add(member, text, &fault);
@@ -307,12 +303,12 @@ const struct config_type config_type_origins = {.read = origins_read,
 
 /* ── Numbers ─────────────────────────────────────────────────────────────────────────────────── */
 
-static int count_read(const struct config_option *option, const char *text, void *member, char *why)
+static int count_read(const struct config_range *range, const char *text, void *member, char *why)
 {
     uint64_t number;
 
-    if (!read_digits(text, strlen(text), option->max, &number) || number < option->min) {
-        return invalid(why, "must be a whole number from %u to %u", option->min, option->max);
+    if (!read_digits(text, strlen(text), range->max, &number) || number < range->min) {
+        return invalid(why, "must be a whole number from %u to %u", range->min, range->max);
     }
     *(uint32_t *)member = (uint32_t)number;
     return 0;
@@ -344,15 +340,14 @@ static bool read_milliseconds(const char *text, uint32_t max, uint64_t *ret_mill
     return true;
 }
 
-static int seconds_read(const struct config_option *option, const char *text, void *member,
-                        char *why)
+static int seconds_read(const struct config_range *range, const char *text, void *member, char *why)
 {
     uint64_t milliseconds;
 
-    if (!read_milliseconds(text, option->max, &milliseconds) || milliseconds < option->min ||
-        milliseconds > option->max) {
+    if (!read_milliseconds(text, range->max, &milliseconds) || milliseconds < range->min ||
+        milliseconds > range->max) {
         return invalid(why, "must be a number of seconds from %g to %g, as 30 or 0.5",
-                       option->min / 1000.0, option->max / 1000.0);
+                       range->min / 1000.0, range->max / 1000.0);
     }
     *(uint32_t *)member = (uint32_t)milliseconds;
     return 0;
@@ -369,8 +364,7 @@ const struct config_type config_type_seconds = {.read = seconds_read, .write = s
 
 /* ── Choices ─────────────────────────────────────────────────────────────────────────────────── */
 
-static int switch_read(const struct config_option *option, const char *text, void *member,
-                       char *why)
+static int switch_read(const struct config_range *range, const char *text, void *member, char *why)
 {
     bool is_on = strcmp(text, "on") == 0;
 
@@ -388,7 +382,7 @@ static void switch_write(const void *member, struct text *text)
 
 const struct config_type config_type_switch = {.read = switch_read, .write = switch_write};
 
-static int log_level_read(const struct config_option *option, const char *text, void *member,
+static int log_level_read(const struct config_range *range, const char *text, void *member,
                           char *why)
 {
     if (log_level_from_name(text, member) != 0) {
@@ -407,7 +401,7 @@ static void log_level_write(const void *member, struct text *text)
 
 const struct config_type config_type_log_level = {.read = log_level_read, .write = log_level_write};
 
-static int log_format_read(const struct config_option *option, const char *text, void *member,
+static int log_format_read(const struct config_range *range, const char *text, void *member,
                            char *why)
 {
     if (log_format_from_name(text, member) != 0) {

@@ -1,6 +1,6 @@
 /* The kinds of values that options have: how each is read from text and written again.
  *
- * Receives   one option's text, from config; rules (ranges), from the table of options
+ * Receives   one option's text and range, from config_sources
  * Hands on   the member of struct config, filled
  * Owns       nothing; what a member points to belongs to the struct config
  */
@@ -9,15 +9,16 @@
 
 #include "broker/config.h"
 
-struct config_option;
-
-#define CONFIG_WHY_SIZE JWT_KEY_WHY_SIZE
+/* What config_type_count (the number) and config_type_seconds (the milliseconds) may be. */
+struct config_range {
+    uint32_t min, max;
+};
 
 struct config_type {
     /* Puts the value into the member, in place of what is there; a repeatable one adds to it. 0;
      * CONFIG_INVALID and the reason, without the option's name; -ENOMEM. The member is unchanged or
      * more when it fails: a repeatable one may have taken the first words. */
-    int (*read)(const struct config_option *option, const char *text, void *member,
+    int (*read)(const struct config_range *range, const char *text, void *member,
                 char why[CONFIG_WHY_SIZE]);
     /* Writes it as read() takes it. */
     void (*write)(const void *member, struct text *text);
@@ -35,10 +36,10 @@ extern const struct config_type config_type_prefix;         /* char * */
 extern const struct config_type config_type_text;           /* char *; "" is NULL */
 extern const struct config_type config_type_keys;           /* struct config_keys */
 extern const struct config_type config_type_origins;        /* struct origins */
-extern const struct config_type config_type_count;      /* uint32_t, within the option's range */
-extern const struct config_type config_type_seconds;    /* uint32_t milliseconds, likewise */
-extern const struct config_type config_type_switch;     /* bool */
-extern const struct config_type config_type_log_level;  /* enum log_level */
-extern const struct config_type config_type_log_format; /* enum log_format */
+extern const struct config_type config_type_count;          /* uint32_t, within the range */
+extern const struct config_type config_type_seconds;        /* uint32_t milliseconds, likewise */
+extern const struct config_type config_type_switch;         /* bool */
+extern const struct config_type config_type_log_level;      /* enum log_level */
+extern const struct config_type config_type_log_format;     /* enum log_format */
 
 #endif

@@ -16,9 +16,6 @@
 
 #include "proto/json.h"
 
-/* Longest token, in characters, that is looked at. */
-#define TOKEN_MAX 4096
-
 struct token {
     uint32_t refs;
     int64_t expires_at; /* seconds since 1970; from this second on the token is void */

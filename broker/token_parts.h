@@ -7,8 +7,11 @@
 #ifndef PROGRESSD_BROKER_TOKEN_PARTS_H
 #define PROGRESSD_BROKER_TOKEN_PARTS_H
 
-#include "broker/token.h"
 #include "common/base64.h"
+#include "proto/json.h"
+
+/* Longest token, in characters, that is looked at. */
+#define TOKEN_MAX 4096
 
 struct token_parts {
     char text[TOKEN_MAX + 1];                        /* the token, with a NUL behind */

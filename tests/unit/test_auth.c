@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/auth.h"
+#include "broker/token_parts.h"
 #include "common/base64.h"
 #include "common/mem.h"
 

@@ -1,21 +1,19 @@
 #include <criterion/criterion.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "broker/config.h"
+#include "broker/config_load.h"
 #include "broker/config_options.h"
 #include "common/mem.h"
 
 #define KEY "HS256:base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 #define OTHER_KEY "HS256:base64:____________________________________________"
 
-static char directory[] = "/tmp/test_config.XXXXXX";
+static char directory[] = "/tmp/test_config_load.XXXXXX";
 static char path[64], home[64];
 
 static void make_directory(void)
@@ -36,7 +34,7 @@ static void remove_directory(void)
     rmdir(directory);
 }
 
-TestSuite(config, .init = make_directory, .fini = remove_directory);
+TestSuite(config_load, .init = make_directory, .fini = remove_directory);
 
 static void write_file(const char *text)
 {
@@ -114,7 +112,7 @@ static const char *refusal_of_file(const char *text)
 
 /* ── Defaults and precedence ─────────────────────────────────────────────────────────────────── */
 
-Test(config, without_options_it_has_the_defaults)
+Test(config_load, without_options_it_has_the_defaults)
 {
     struct config *config = loaded(NULL, FLAGS());
 
@@ -139,7 +137,7 @@ Test(config, without_options_it_has_the_defaults)
     config_free(config);
 }
 
-Test(config, a_flag_goes_before_the_environment_that_before_the_file_that_before_the_default)
+Test(config_load, a_flag_goes_before_the_environment_that_before_the_file_that_before_the_default)
 {
     struct config *config;
 
@@ -156,7 +154,7 @@ Test(config, a_flag_goes_before_the_environment_that_before_the_file_that_before
     config_free(config);
 }
 
-Test(config, the_file_may_be_named_in_the_environment_and_a_flag_goes_before_it)
+Test(config_load, the_file_may_be_named_in_the_environment_and_a_flag_goes_before_it)
 {
     char variable[96];
     struct config *config;
@@ -171,7 +169,7 @@ Test(config, the_file_may_be_named_in_the_environment_and_a_flag_goes_before_it)
                      "/nonexistent/file: cannot be read: No such file or directory");
 }
 
-Test(config, a_flag_takes_its_value_with_a_space_or_an_equals_sign_and_the_last_counts)
+Test(config_load, a_flag_takes_its_value_with_a_space_or_an_equals_sign_and_the_last_counts)
 {
     struct config *config = loaded(NULL, FLAGS("--jwt-issuer=a=b", "--linger", "5", "--linger=6"));
 
@@ -183,7 +181,7 @@ Test(config, a_flag_takes_its_value_with_a_space_or_an_equals_sign_and_the_last_
     config_free(config);
 }
 
-Test(config, a_list_is_added_to_within_a_source_and_replaced_by_a_stronger_one)
+Test(config_load, a_list_is_added_to_within_a_source_and_replaced_by_a_stronger_one)
 {
     struct config *config;
 
@@ -208,7 +206,7 @@ Test(config, a_list_is_added_to_within_a_source_and_replaced_by_a_stronger_one)
 
 /* ── Flags and variables at fault ────────────────────────────────────────────────────────────── */
 
-Test(config, a_wrong_flag_is_named_and_the_right_one_guessed)
+Test(config_load, a_wrong_flag_is_named_and_the_right_one_guessed)
 {
     cr_assert_str_eq(refusal_of_flag("--lisen=x"),
                      "--lisen: unknown flag (did you mean --listen?); --help lists them");
@@ -221,7 +219,7 @@ Test(config, a_wrong_flag_is_named_and_the_right_one_guessed)
     cr_assert_null(strstr(refusal_of_flag("--redis-ur=redis://:secret@x"), "secret"));
 }
 
-Test(config, a_variable_that_names_no_option_is_a_warning)
+Test(config_load, a_variable_that_names_no_option_is_a_warning)
 {
     struct config *config = loaded("PROGRESSD_LISEN=x", FLAGS());
 
@@ -236,7 +234,7 @@ Test(config, a_variable_that_names_no_option_is_a_warning)
     config_free(config);
 }
 
-Test(config, a_wrong_value_is_named_by_its_source)
+Test(config_load, a_wrong_value_is_named_by_its_source)
 {
     cr_assert_str_eq(refusal("PROGRESSD_WORKERS=many", FLAGS()),
                      "PROGRESSD_WORKERS: must be a whole number from 0 to 256, not \"many\"");
@@ -246,7 +244,7 @@ Test(config, a_wrong_value_is_named_by_its_source)
                      "FILE:2: workers: must be a whole number from 0 to 256, not \"-1\"");
 }
 
-Test(config, a_file_is_checked_also_where_it_does_not_win)
+Test(config_load, a_file_is_checked_also_where_it_does_not_win)
 {
     write_file("linger = soon\n");
     cr_assert_not_null(
@@ -255,7 +253,7 @@ Test(config, a_file_is_checked_also_where_it_does_not_win)
 
 /* ── The file ────────────────────────────────────────────────────────────────────────────────── */
 
-Test(config, a_file_has_comments_and_blank_lines_and_may_have_its_section)
+Test(config_load, a_file_has_comments_and_blank_lines_and_may_have_its_section)
 {
     struct config *config;
 
@@ -268,7 +266,7 @@ Test(config, a_file_has_comments_and_blank_lines_and_may_have_its_section)
     config_free(config);
 }
 
-Test(config, a_wrong_line_is_named_by_its_number)
+Test(config_load, a_wrong_line_is_named_by_its_number)
 {
     cr_assert_str_eq(refusal_of_file("# x\n\nlisen = x\n"),
                      "FILE:3: unknown option \"lisen\" (did you mean \"listen\"?)");
@@ -288,7 +286,7 @@ Test(config, a_wrong_line_is_named_by_its_number)
     cr_assert_str_eq(refusal_of_file("= 1\n"), "FILE:1: unknown option \"\"");
 }
 
-Test(config, a_line_that_is_no_line_is_told_also_before_another_error)
+Test(config_load, a_line_that_is_no_line_is_told_also_before_another_error)
 {
     cr_assert_not_null(strstr(refusal_of_file("words\nlisen = 1\n"),
                               ":1: is neither `name = value` nor a comment"));
@@ -296,7 +294,7 @@ Test(config, a_line_that_is_no_line_is_told_also_before_another_error)
                                                             "(did you mean \"listen\"?)");
 }
 
-Test(config, a_line_that_is_too_long_is_refused_and_not_cut_in_two)
+Test(config_load, a_line_that_is_too_long_is_refused_and_not_cut_in_two)
 {
     char text[512] = "linger = 1\njwt-issuer = ";
     size_t start = strlen(text);
@@ -310,7 +308,7 @@ Test(config, a_line_that_is_too_long_is_refused_and_not_cut_in_two)
     cr_assert_str_eq(refusal_of_file(text), "accepted");
 }
 
-Test(config, a_nul_byte_in_a_file_is_refused)
+Test(config_load, a_nul_byte_in_a_file_is_refused)
 {
     FILE *file = fopen(path, "w");
 
@@ -319,14 +317,14 @@ Test(config, a_nul_byte_in_a_file_is_refused)
     cr_assert_not_null(strstr(refusal(NULL, FLAGS("--config", path)), ":1: has a NUL byte"));
 }
 
-Test(config, a_folder_is_no_file)
+Test(config_load, a_folder_is_no_file)
 {
     cr_assert_not_null(strstr(refusal(NULL, FLAGS("--config", directory)), "Is a directory"));
 }
 
 /* ── Values ──────────────────────────────────────────────────────────────────────────────────── */
 
-Test(config, addresses_are_read_and_written_the_same)
+Test(config_load, addresses_are_read_and_written_the_same)
 {
     static const char *const texts[][2] = {{"127.0.0.1:8080", "127.0.0.1:8080"},
                                            {"0.0.0.0:0", "0.0.0.0:0"},
@@ -349,7 +347,7 @@ Test(config, addresses_are_read_and_written_the_same)
     config_free(config);
 }
 
-Test(config, a_wrong_address_is_refused)
+Test(config_load, a_wrong_address_is_refused)
 {
     static char *const texts[] = {"",
                                   "8080",
@@ -377,7 +375,7 @@ Test(config, a_wrong_address_is_refused)
     }
 }
 
-Test(config, seconds_may_have_decimals_and_have_a_range)
+Test(config_load, seconds_may_have_decimals_and_have_a_range)
 {
     static const struct {
         char *text;
@@ -401,7 +399,7 @@ Test(config, seconds_may_have_decimals_and_have_a_range)
     }
 }
 
-Test(config, choices_are_refused_when_they_are_none)
+Test(config_load, choices_are_refused_when_they_are_none)
 {
     cr_assert_str_eq(refusal_of_flag("--recorder=yes"),
                      "--recorder: must be on or off, not \"yes\"");
@@ -417,7 +415,7 @@ Test(config, choices_are_refused_when_they_are_none)
 
 /* ── Keys ────────────────────────────────────────────────────────────────────────────────────── */
 
-Test(config, without_a_key_only_loopback_is_accepted)
+Test(config_load, without_a_key_only_loopback_is_accepted)
 {
     static char *const loopback[] = {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"};
     static char *const open_to_others[] = {"*:1", "0.0.0.0:1", "[::]:1", "10.0.0.1:1",
@@ -434,7 +432,7 @@ Test(config, without_a_key_only_loopback_is_accepted)
     }
 }
 
-Test(config, two_keys_of_one_name_or_of_none_are_refused)
+Test(config_load, two_keys_of_one_name_or_of_none_are_refused)
 {
     cr_assert_str_eq(refusal(NULL, FLAGS("--jwt-key=a=" KEY, "--jwt-key=a=" OTHER_KEY)),
                      "--jwt-key: has two keys with the KID a");
@@ -443,7 +441,7 @@ Test(config, two_keys_of_one_name_or_of_none_are_refused)
     cr_assert_str_eq(refusal("PROGRESSD_JWT_KEY=" KEY " a=" KEY, FLAGS()), "accepted");
 }
 
-Test(config, a_missing_key_is_made_once_and_found_again)
+Test(config_load, a_missing_key_is_made_once_and_found_again)
 {
     bool made;
     struct config *config = loaded(NULL, FLAGS()), *again = loaded(NULL, FLAGS());
@@ -462,7 +460,7 @@ Test(config, a_missing_key_is_made_once_and_found_again)
     config_free(again);
 }
 
-Test(config, a_key_that_cannot_be_made_or_used_is_told)
+Test(config_load, a_key_that_cannot_be_made_or_used_is_told)
 {
     bool made;
     char file[80];
@@ -483,7 +481,7 @@ Test(config, a_key_that_cannot_be_made_or_used_is_told)
     config_free(config);
 }
 
-Test(config, a_state_directory_is_made_absolute)
+Test(config_load, a_state_directory_is_made_absolute)
 {
     char expected[PATH_MAX + 16];
     struct config *config = loaded(NULL, FLAGS("--state-dir", "some/where"));
@@ -496,7 +494,7 @@ Test(config, a_state_directory_is_made_absolute)
 
 /* ── What ends the program ───────────────────────────────────────────────────────────────────── */
 
-Test(config, help_names_every_option_with_its_default)
+Test(config_load, help_names_every_option_with_its_default)
 {
     struct config *config = NULL;
 
@@ -518,7 +516,7 @@ Test(config, help_names_every_option_with_its_default)
     }
 }
 
-Test(config, version_and_check_config_end_with_their_outcomes)
+Test(config_load, version_and_check_config_end_with_their_outcomes)
 {
     struct config *config = NULL;
 
@@ -530,7 +528,7 @@ Test(config, version_and_check_config_end_with_their_outcomes)
     cr_assert_null(config);
 }
 
-Test(config, an_idle_timeout_that_pings_cannot_meet_is_a_warning)
+Test(config_load, an_idle_timeout_that_pings_cannot_meet_is_a_warning)
 {
     struct config *config = loaded(NULL, FLAGS("--idle-timeout", "25"));
 
@@ -538,143 +536,7 @@ Test(config, an_idle_timeout_that_pings_cannot_meet_is_a_warning)
     config_free(config);
 }
 
-/* ── To the children ─────────────────────────────────────────────────────────────────────────── */
-
-/* A value for each option that is none of the defaults. */
-static const char *unusual_value(const struct config_option *option)
-{
-    static const struct {
-        const struct config_type *type;
-        const char *value;
-    } values[] = {
-        {&config_type_address, "[::1]:9090"},
-        {&config_type_address_or_off, "off"},
-        {&config_type_redis, "redis://us%20er:p%40ss@[::1]:7000/0"},
-        {&config_type_prefix, "other:"},
-        {&config_type_text, "/a text = ; # with \"everything\" "},
-        {&config_type_keys, "a/1=" KEY " HS512:base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZW"
-                            "YwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg=="},
-        {&config_type_origins, "* https://a.example:444"},
-        {&config_type_count, "256"},
-        {&config_type_seconds, "7.125"},
-        {&config_type_log_level, "debug"},
-        {&config_type_log_format, "json"},
-    };
-
-    if (option->type == &config_type_switch) {
-        return strcmp(option->initial, "on") == 0 ? "off" : "on";
-    }
-    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        if (values[i].type == option->type) {
-            return values[i].value;
-        }
-    }
-    cr_assert_fail("no value for %s", option->name);
-    return NULL;
-}
-
-/* Sets every option, but for the file's name, to an unusual value by way of the environment. */
-static struct config *unusual_config(void)
-{
-    char *environment[CONFIG_OPTION_COUNT + 1] = {NULL}, *argv[] = {"progressd", NULL};
-    struct config *config = NULL;
-    size_t count = 0;
-
-    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
-        char variable[CONFIG_VARIABLE_SIZE];
-
-        if (config_options[i].offset == offsetof(struct config, file)) {
-            continue;
-        }
-        config_option_variable(&config_options[i], variable);
-        cr_assert_geq(
-            asprintf(&environment[count++], "%s=%s", variable, unusual_value(&config_options[i])),
-            0);
-    }
-    text_deinit(&message);
-    cr_assert_eq(config_load(1, argv, environment, &config, &message), 0, "%s", message.data);
-    for (size_t i = 0; i < count; i++) {
-        free(environment[i]);
-    }
-    return config;
-}
-
-Test(config, every_option_survives_the_way_to_a_child)
-{
-    struct config *config = unusual_config(), *child = NULL, *second = NULL;
-    struct text before = TEXT_EMPTY, after = TEXT_EMPTY, defaults = TEXT_EMPTY;
-    struct config *usual = loaded(NULL, FLAGS());
-
-    int fd = config_to_fd(config);
-    cr_assert_geq(fd, 0);
-    cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-    cr_assert_eq(config_read_fd(fd, &child), 0);
-    cr_assert_eq(config_read_fd(fd, &second), 0, "a second child reads nothing");
-    cr_assert_lt(write(fd, "x", 1), 0, "a child can change it");
-    close(fd);
-
-    config_write(config, &before);
-    config_write(child, &after);
-    config_write(usual, &defaults);
-    cr_assert_str_eq(after.data, before.data);
-    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
-        char line[1024] = "\n";
-        const char *name = config_options[i].name;
-        const char *at = strstr(after.data, name);
-
-        if (config_options[i].offset == offsetof(struct config, file)) {
-            continue;
-        }
-        snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n") + 1, at);
-        cr_assert_null(strstr(defaults.data, line), "%s has its default: %s", name, line);
-    }
-    cr_assert_str_eq(child->redis.user, "us er");
-    cr_assert_str_eq(child->redis.password, "p@ss");
-    cr_assert_str_eq(child->jwt_issuer, "/a text = ; # with \"everything\" ");
-    cr_assert_eq(child->jwt_keys.items[1].secret_len, 64);
-
-    text_deinit(&before);
-    text_deinit(&after);
-    text_deinit(&defaults);
-    config_free(config);
-    config_free(child);
-    config_free(second);
-    config_free(usual);
-}
-
-static int read_text(const char *text)
-{
-    struct config *config = NULL;
-    int fd = open(directory, O_TMPFILE | O_RDWR, 0600);
-
-    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    int rc = config_read_fd(fd, &config);
-    close(fd);
-    config_free(config);
-    return rc;
-}
-
-Test(config, a_child_refuses_what_is_not_whole)
-{
-    struct text text = TEXT_EMPTY;
-    struct config *config = loaded(NULL, FLAGS());
-
-    config_write(config, &text);
-    cr_assert_eq(read_text(text.data), 0);
-    text.data[text.len - 1] = '\0'; /* the last line's end */
-    cr_assert_eq(read_text(text.data), CONFIG_INVALID);
-    *strrchr(text.data, '\n') = '\0';
-    cr_assert_eq(read_text(text.data), CONFIG_INVALID);
-    cr_assert_eq(read_text(""), CONFIG_INVALID);
-    cr_assert_eq(read_text("linger=1\nlinger=1\n"), CONFIG_INVALID);
-    cr_assert_eq(read_text("lisen=1\n"), CONFIG_INVALID);
-    cr_assert_eq(read_text("linger=x\n"), CONFIG_INVALID);
-    cr_assert_eq(config_read_fd(-1, &config), -EBADF);
-    text_deinit(&text);
-    config_free(config);
-}
-
-Test(config, an_embedded_redis_is_handed_on_as_a_socket)
+Test(config_load, an_embedded_redis_is_handed_on_as_a_socket)
 {
     char long_path[128];
     struct config *config = loaded(NULL, FLAGS());
@@ -693,7 +555,7 @@ Test(config, an_embedded_redis_is_handed_on_as_a_socket)
 
 /* ── Out of memory ───────────────────────────────────────────────────────────────────────────── */
 
-Test(config, running_out_of_memory_is_returned_wherever_it_happens)
+Test(config_load, running_out_of_memory_is_returned_wherever_it_happens)
 {
     unsigned failures = 0;
 
