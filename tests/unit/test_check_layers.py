@@ -28,7 +28,7 @@ class CheckLayers(unittest.TestCase):
         status, said = self.check({
             "common/map.c": '#include "common/map.h"\n#include <time.h>\n',
             "proto/message.c": '#include "common/map.h"\n#include "proto/message.h"\n',
-            "broker/session.c": '#include "broker/session.h"\n#include "broker/hub.h"\n',
+            "broker/session.c": '#include "broker/session.h"\n#include "broker/watcher.h"\n',
             "broker/hub.c": '#include <uv.h>\n#include "proto/message.h"\n',
             "client/cli/watch.c": '#include "client/cli/screen.h"\n#include "proto/message.h"\n',
         })
