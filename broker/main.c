@@ -1,0 +1,220 @@
+/* progressd: reads the configuration, and becomes the supervisor or one of its children.
+ *
+ * Exit status: 0 done, or stopped as told; 1 failed; 2 the options can't be used.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "broker/child.h"
+#include "broker/config.h"
+#include "broker/config_load.h"
+#include "broker/config_transfer.h"
+#include "broker/embedded_redis.h"
+#include "broker/recorder.h"
+#include "broker/supervisor.h"
+#include "broker/worker.h"
+#include "common/log.h"
+
+#define MODULE "main"
+#define EXIT_USAGE 2
+
+/* Descriptors that a worker needs for itself: the loop, Redis, logs, what is just being opened. */
+#define DESCRIPTORS_BESIDE_CLIENTS 64
+
+extern char **environ;
+
+/* ── Children ────────────────────────────────────────────────────────────────────────────────── */
+
+static int refuse_child(const char *role)
+{
+    fprintf(stderr, "progressd: `%s` is started by progressd itself\n", role);
+    return EXIT_USAGE;
+}
+
+/* Only a memory file can be sealed, so a file or a socket that happens to be open is none of ours.
+ */
+static bool is_started_by_supervisor(void)
+{
+    const int seals = fcntl(CHILD_CONFIG_FD, F_GET_SEALS);
+
+    return seals >= 0 && (seals & F_SEAL_WRITE);
+}
+
+/* The slot named, or -1 if it isn't one of the page's. */
+static int64_t slot_of(const char *text, const struct metrics_page *page)
+{
+    char *end;
+    unsigned long slot = strtoul(text, &end, 10);
+
+    return *text && !*end && slot < page->slots ? (int64_t)slot : -1;
+}
+
+static int run_worker(const struct config *config, const struct metrics_page *page, uint32_t slot)
+{
+    char name[32];
+
+    snprintf(name, sizeof(name), CHILD_ROLE_WORKER "-%u", slot);
+    log_configure(config->log_level, config->log_format, name);
+    return worker_run(&(struct worker_inherited){.config = config,
+                                                 .page = page,
+                                                 .slot = slot,
+                                                 .listen_fd = CHILD_LISTEN_FD,
+                                                 .control_fd = CHILD_CONTROL_FD});
+}
+
+static int run_recorder(const struct config *config, const struct metrics_page *page, uint32_t slot)
+{
+    log_configure(config->log_level, config->log_format, CHILD_ROLE_RECORDER);
+    return recorder_run(config, metrics_slot(page, slot), CHILD_CONTROL_FD);
+}
+
+static int run_child(const char *role, const char *slot_text)
+{
+    CLEANUP(config_free_at) struct config *config = NULL;
+    CLEANUP(metrics_page_unmap) struct metrics_page page = {NULL, 0, 0};
+    int64_t slot;
+
+    if (!is_started_by_supervisor() || config_read_fd(CHILD_CONFIG_FD, &config) != 0 ||
+        metrics_page_map(CHILD_METRICS_FD, &page) != 0 || (slot = slot_of(slot_text, &page)) < 0) {
+        return refuse_child(role);
+    }
+    prctl(PR_SET_NAME, "progressd"); /* it would be "exe", after /proc/self/exe */
+    return strcmp(role, CHILD_ROLE_WORKER) == 0 ? run_worker(config, &page, (uint32_t)slot)
+                                                : run_recorder(config, &page, (uint32_t)slot);
+}
+
+static bool is_role(const char *word)
+{
+    return strcmp(word, CHILD_ROLE_WORKER) == 0 || strcmp(word, CHILD_ROLE_RECORDER) == 0 ||
+           strcmp(word, EMBEDDED_REDIS_ROLE) == 0;
+}
+
+static int become_child(int argc, char **argv)
+{
+    const char *role = argv[1];
+
+    if (strcmp(role, EMBEDDED_REDIS_ROLE) == 0) {
+        return argc > 3 ? embedded_redis_exec(atoi(argv[2]), argv + 3) : refuse_child(role);
+    }
+    return argc == 3 ? run_child(role, argv[2]) : refuse_child(role);
+}
+
+/* ── The supervisor ──────────────────────────────────────────────────────────────────────────── */
+
+/* As many descriptors as the system allows, for this process and its children. */
+static void raise_descriptor_limit(const struct config *config)
+{
+    const rlim_t needed = (rlim_t)config->max_connections + DESCRIPTORS_BESIDE_CLIENTS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max < needed) {
+        log_event(LOG_WARN, MODULE, "too few descriptors for max-connections; see ulimit -Hn",
+                  LOG_INT("limit", (int64_t)limit.rlim_max), LOG_INT("needed", (int64_t)needed));
+    }
+}
+
+/* Each line of `text` is a warning of its own. */
+static void log_warnings(const struct text *text)
+{
+    const char *line = text->data;
+
+    while (line && *line) {
+        const size_t len = strcspn(line, "\n");
+
+        log_event(LOG_WARN, "config", "warning", LOG_SPAN("why", line, len));
+        line += len + (line[len] == '\n');
+    }
+}
+
+static int out_of_memory(void)
+{
+    fputs("progressd: out of memory\n", stderr);
+    return EXIT_FAILURE;
+}
+
+/* Without a configured key there is one in the state directory. 0 or the exit status. */
+static int provide_key(struct config *config)
+{
+    CLEANUP(text_deinit) struct text message = TEXT_EMPTY;
+    struct text command = TEXT_EMPTY;
+    bool made;
+    int r;
+
+    if (config->jwt_keys.count > 0) {
+        return 0;
+    }
+    r = config_ensure_key(config, &made, &message);
+    if (r < 0) {
+        return out_of_memory();
+    }
+    if (r == CONFIG_INVALID) {
+        fprintf(stderr, "progressd: %s", message.data);
+        return EXIT_USAGE;
+    }
+    text_printf(&command, "progressctl token TASK --state-dir %s", config->state_dir);
+    log_event(
+        LOG_INFO, MODULE,
+        made ? "made a key for tokens; to get one, run the command"
+             : "tokens are checked with the state directory's key; to get one, run the command",
+        LOG_TEXT("command", command.data ? command.data : ""));
+    text_deinit(&command);
+    return 0;
+}
+
+static int supervise(struct config *config, const struct text *warnings)
+{
+    int status;
+
+    log_configure(config->log_level, config->log_format, "supervisor");
+    log_warnings(warnings);
+    raise_descriptor_limit(config);
+    status = provide_key(config);
+    return status != 0 ? status : supervisor_run(config);
+}
+
+/* What the options that end the program at once print. */
+static int print(FILE *stream, const struct text *message, int status)
+{
+    if (message->len > 0) {
+        fwrite(message->data, 1, message->len, stream);
+    }
+    return fflush(stream) == 0 ? status : EXIT_FAILURE;
+}
+
+static int run(int argc, char **argv)
+{
+    CLEANUP(config_free_at) struct config *config = NULL;
+    CLEANUP(text_deinit) struct text message = TEXT_EMPTY;
+
+    switch (config_load(argc, argv, environ, &config, &message)) {
+    case 0:
+        return supervise(config, &message);
+    case CONFIG_HELP:
+    case CONFIG_VERSION:
+        return print(stdout, &message, EXIT_SUCCESS);
+    case CONFIG_CHECKED:
+        return print(stderr, &message, EXIT_SUCCESS);
+    case CONFIG_INVALID:
+        return print(stderr, &message, EXIT_USAGE);
+    default:
+        return out_of_memory();
+    }
+}
+
+int main(int argc, char **argv)
+{
+    /* Who writes to a peer that is gone learns it from the write. */
+    signal(SIGPIPE, SIG_IGN);
+    return argc > 1 && is_role(argv[1]) ? become_child(argc, argv) : run(argc, argv);
+}
