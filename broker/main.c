@@ -11,14 +11,14 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-#include "broker/child.h"
-#include "broker/config.h"
-#include "broker/config_load.h"
-#include "broker/config_transfer.h"
-#include "broker/embedded_redis.h"
-#include "broker/recorder.h"
-#include "broker/supervisor.h"
-#include "broker/worker.h"
+#include "broker/config/config.h"
+#include "broker/config/config_load.h"
+#include "broker/config/config_transfer.h"
+#include "broker/process/child.h"
+#include "broker/process/embedded_redis.h"
+#include "broker/process/recorder.h"
+#include "broker/process/supervisor.h"
+#include "broker/process/worker.h"
 #include "common/log.h"
 
 #define MODULE "main"

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/auth.h"
-#include "broker/token_parts.h"
+#include "broker/client/auth.h"
+#include "broker/client/token_parts.h"
 #include "common/base64.h"
 #include "common/mem.h"
 

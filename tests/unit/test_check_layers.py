@@ -28,8 +28,8 @@ class CheckLayers(unittest.TestCase):
         status, said = self.check({
             "common/map.c": '#include "common/map.h"\n#include <time.h>\n',
             "proto/message.c": '#include "common/map.h"\n#include "proto/message.h"\n',
-            "broker/session.c": '#include "broker/session.h"\n#include "broker/watcher.h"\n',
-            "broker/hub.c": '#include <uv.h>\n#include "proto/message.h"\n',
+            "broker/client/session.c": '#include "broker/client/session.h"\n#include "broker/client/watcher.h"\n',
+            "broker/hub/hub.c": '#include <uv.h>\n#include "proto/message.h"\n',
             "client/cli/watch.c": '#include "client/cli/screen.h"\n#include "proto/message.h"\n',
         })
         self.assertEqual(status, 0, said)
@@ -38,26 +38,27 @@ class CheckLayers(unittest.TestCase):
     def test_a_lower_layer_may_not_include_a_higher_one(self):
         self.assert_refused({"common/map.c": '#include "proto/json.h"\n'},
                             "common/map.c:1: common/ may not include proto/")
-        self.assert_refused({"proto/json.c": '\n  #  include "broker/hub.h"\n'},
+        self.assert_refused({"proto/json.c": '\n  #  include "broker/hub/hub.h"\n'},
                             "proto/json.c:2: proto/ may not include broker/")
 
     def test_clients_do_not_reach_into_the_broker_or_each_other(self):
-        self.assert_refused({"client/cli/main.c": '#include "broker/hub.h"\n'},
+        self.assert_refused({"client/cli/main.c": '#include "broker/hub/hub.h"\n'},
                             "client/cli/ may not include broker/")
         self.assert_refused({"client/publisher/a.c": '#include "client/cli/main.h"\n'},
                             "client/publisher/ may not include client/cli/")
 
     def test_within_the_broker_includes_run_one_way(self):
-        self.assert_refused({"broker/hub.c": '#include "broker/session.h"\n'},
-                            "broker/hub may not include broker/session")
-        self.assert_refused({"broker/stream.h": '#include "broker/connection.h"\n'},
-                            "broker/stream may not include broker/connection")
+        self.assert_refused({"broker/hub/hub.c": '#include "broker/client/session.h"\n'},
+                            "broker/hub/hub may not include broker/client/session")
+        self.assert_refused({"broker/net/stream.h": '#include "broker/net/connection.h"\n'},
+                            "broker/net/stream may not include broker/net/connection")
 
     def test_a_file_of_the_broker_without_a_row_is_refused(self):
         self.assert_refused({"broker/novelty.h": ""}, "broker/novelty.h:1: no row")
 
     def test_a_folder_that_is_no_layer_is_refused(self):
-        self.assert_refused({"broker/net/stream.c": ""}, "broker/net/ is not a layer")
+        self.assert_refused({"client/web/stream.c": ""}, "client/web/ is not a layer")
+        self.assert_refused({"broker/hub/stream.c": ""}, "no row")
         self.assert_refused({"common/map.c": '#include "tests/support/x.h"\n'}, "is not a path")
 
     def test_an_include_without_its_folder_is_refused(self):

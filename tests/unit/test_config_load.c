@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "broker/config_load.h"
-#include "broker/config_options.h"
+#include "broker/config/config_load.h"
+#include "broker/config/config_options.h"
 #include "common/mem.h"
 
 #define KEY "HS256:base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="

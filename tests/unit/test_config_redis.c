@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "broker/config_redis.h"
+#include "broker/config/config_redis.h"
 #include "common/mem.h"
 
 static struct config_redis read_url(const char *url)

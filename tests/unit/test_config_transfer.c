@@ -7,9 +7,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "broker/config_load.h"
-#include "broker/config_options.h"
-#include "broker/config_transfer.h"
+#include "broker/config/config_load.h"
+#include "broker/config/config_options.h"
+#include "broker/config/config_transfer.h"
 #include "common/mem.h"
 
 #define KEY "HS256:base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "broker/origin.h"
+#include "broker/config/origin.h"
 #include "common/mem.h"
 
 #define SPAN(text) ((struct span){text, strlen(text)})

@@ -1,0 +1,242 @@
+#include "broker/client/auth.h"
+
+#include <errno.h>
+#include <jwt.h>
+#include <openssl/sha.h>
+#include <string.h>
+
+#include "broker/client/token_cache.h"
+#include "broker/client/token_parts.h"
+#include "common/mem.h"
+
+_Static_assert(SHA256_DIGEST_LENGTH == TOKEN_DIGEST_SIZE, "the cache is asked by SHA-256");
+
+struct auth {
+    struct jwt_key *keys;
+    size_t key_count;
+    char *issuer, *audience; /* NULL: not asked */
+    struct token_cache cache;
+};
+
+static const struct {
+    const char *name, *text;
+} failures[AUTH_FAILURE_COUNT] = {
+#define X(value, label, sentence) [value] = {label, sentence},
+    AUTH_FAILURES(X)
+#undef X
+};
+
+const char *auth_failure_name(enum auth_failure failure)
+{
+    return failures[failure].name;
+}
+
+const char *auth_failure_text(enum auth_failure failure)
+{
+    return failures[failure].text;
+}
+
+/* ── Life ────────────────────────────────────────────────────────────────────────────────────── */
+
+static int copy_text(const char *text, char **ret_copy)
+{
+    *ret_copy = text ? mem_strndup(text, strlen(text)) : NULL;
+    return text && !*ret_copy ? -ENOMEM : 0;
+}
+
+/* What is copied by then belongs to `copy` also when it fails. */
+static int copy_key(const struct jwt_key *key, struct jwt_key *copy)
+{
+    copy->algorithm = key->algorithm;
+    copy->secret = mem_alloc(key->secret_len);
+    if (!copy->secret) {
+        return -ENOMEM;
+    }
+    memcpy(copy->secret, key->secret, key->secret_len);
+    copy->secret_len = key->secret_len;
+    return copy_text(key->kid, &copy->kid);
+}
+
+static int copy_keys(const struct config_keys *keys, struct auth *auth)
+{
+    if (keys->count == 0) {
+        return 0;
+    }
+    auth->keys = mem_zalloc(keys->count, sizeof *auth->keys);
+    if (!auth->keys) {
+        return -ENOMEM;
+    }
+    while (auth->key_count < keys->count) {
+        size_t i = auth->key_count++;
+        int rc = copy_key(&keys->items[i], &auth->keys[i]);
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+struct auth *auth_new(const struct config *config)
+{
+    struct auth *auth = mem_zalloc(1, sizeof *auth);
+
+    if (!auth) {
+        return NULL;
+    }
+    token_cache_init(&auth->cache, AUTH_CACHE_TOKENS, AUTH_CACHE_BYTES);
+    if (copy_keys(&config->jwt_keys, auth) != 0 ||
+        copy_text(config->jwt_issuer, &auth->issuer) != 0 ||
+        copy_text(config->jwt_audience, &auth->audience) != 0) {
+        auth_free(auth);
+        return NULL;
+    }
+    return auth;
+}
+
+void auth_free(struct auth *auth)
+{
+    if (!auth) {
+        return;
+    }
+    token_cache_deinit(&auth->cache);
+    for (size_t i = 0; i < auth->key_count; i++) {
+        jwt_key_deinit(&auth->keys[i]);
+    }
+    mem_free(auth->keys);
+    mem_free(auth->issuer);
+    mem_free(auth->audience);
+    mem_free(auth);
+}
+
+uint32_t auth_cached(const struct auth *auth)
+{
+    return auth->cache.entries.count;
+}
+
+/* ── Checking ────────────────────────────────────────────────────────────────────────────────── */
+
+static int refuse(enum auth_failure why, enum auth_failure *ret_why)
+{
+    *ret_why = why;
+    return AUTH_REFUSED;
+}
+
+/* The key that the token names; without a name the only one, or the only one without a name, of
+ * which config allows no second. NULL: there is none. */
+static const struct jwt_key *find_key(const struct auth *auth, struct span kid)
+{
+    if (!kid.at && auth->key_count == 1) {
+        return &auth->keys[0];
+    }
+    for (size_t i = 0; i < auth->key_count; i++) {
+        const char *own = auth->keys[i].kid;
+
+        if (kid.at ? own && json_string_is(kid, own) : !own) {
+            return &auth->keys[i];
+        }
+    }
+    return NULL;
+}
+
+/* Whether the signature is the key's. The header has been compared with the key before, since
+ * libjwt takes the algorithm from the token. 0, AUTH_REFUSED, -ENOMEM. */
+static int check_signature(const struct token_parts *parts, const struct jwt_key *key)
+{
+    jwt_t *jwt;
+
+    if (parts->signature_len == 0) {
+        return AUTH_REFUSED;
+    }
+    int rc = jwt_decode(&jwt, parts->text, key->secret, (int)key->secret_len);
+    if (rc) {
+        return rc == ENOMEM ? -ENOMEM : AUTH_REFUSED;
+    }
+    jwt_free(jwt);
+    return 0;
+}
+
+static int check_time(const struct token *token, int64_t now_s, enum auth_failure *ret_why)
+{
+    if (now_s >= token->expires_at) {
+        return refuse(AUTH_EXPIRED, ret_why);
+    }
+    return now_s < token->not_before ? refuse(AUTH_NOT_YET_VALID, ret_why) : 0;
+}
+
+static int read_claims(const struct auth *auth, struct span claims, struct token **ret_token,
+                       enum auth_failure *ret_why)
+{
+    const struct token_rules rules = {auth->issuer, auth->audience};
+
+    switch (token_from_claims(claims, &rules, ret_token)) {
+    case 0:
+        return 0;
+    case TOKEN_CLAIMS:
+        return refuse(AUTH_CLAIMS, ret_why);
+    case TOKEN_ISSUER:
+        return refuse(AUTH_ISSUER, ret_why);
+    case TOKEN_AUDIENCE:
+        return refuse(AUTH_AUDIENCE, ret_why);
+    default:
+        return -ENOMEM;
+    }
+}
+
+/* Checks everything but the time. */
+static int verify(const struct auth *auth, struct span text, struct token **ret_token,
+                  enum auth_failure *ret_why)
+{
+    struct token_parts parts;
+
+    if (token_parts_read(text, &parts) != 0) {
+        return refuse(AUTH_MALFORMED, ret_why);
+    }
+    const struct jwt_key *key = find_key(auth, parts.kid);
+    if (!key) {
+        return refuse(AUTH_UNKNOWN_KEY, ret_why);
+    }
+    if (!json_string_is(parts.algorithm, jwt_key_algorithm_name(key->algorithm))) {
+        return refuse(AUTH_ALGORITHM, ret_why);
+    }
+    int rc = check_signature(&parts, key);
+    if (rc) {
+        return rc == AUTH_REFUSED ? refuse(AUTH_SIGNATURE, ret_why) : rc;
+    }
+    return read_claims(auth, parts.claims, ret_token, ret_why);
+}
+
+int auth_verify(struct auth *auth, struct span text, int64_t now_s, struct token **ret_token,
+                enum auth_failure *ret_why)
+{
+    CLEANUP(token_unref_at) struct token *token = NULL;
+    uint8_t digest[TOKEN_DIGEST_SIZE];
+    bool was_cached = true;
+    int rc = 0;
+
+    if (text.len == 0) {
+        return refuse(AUTH_MISSING, ret_why);
+    }
+    if (text.len > TOKEN_MAX) {
+        return refuse(AUTH_MALFORMED, ret_why);
+    }
+    SHA256((const unsigned char *)text.at, text.len, digest);
+    struct token *cached = token_cache_get(&auth->cache, digest);
+    if (cached) {
+        token = token_ref(cached);
+    } else {
+        was_cached = false;
+        rc = verify(auth, text, &token, ret_why);
+    }
+    if (rc == 0) {
+        rc = check_time(token, now_s, ret_why);
+    }
+    if (rc == 0 && !was_cached) {
+        token_cache_add(&auth->cache, digest, token);
+    } else if (rc && was_cached) {
+        token_cache_remove(&auth->cache, digest);
+    }
+    if (rc == 0) {
+        *ret_token = TAKE(token);
+    }
+    return rc;
+}

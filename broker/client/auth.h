@@ -1,0 +1,68 @@
+/* Who may watch what: checks tokens (JWT, RFC 7519), and remembers those that were good.
+ *
+ * Receives   a token's text, from session (subscribe) and poller (Authorization: Bearer)
+ * Hands on   struct token, see token.h; or the reason of the refusal
+ * Owns       copies of the keys, and the cache of verified tokens
+ *
+ * The key decides the algorithm, never the token: the header's `alg` must be the key's. `kid`
+ * chooses the key; a token without one is taken if there is one key only, or one only without a
+ * name. Header and claims are read by proto/json, strictly; libjwt sees a token only after
+ * its header has passed, and answers for the signature alone.
+ *
+ * A verified token is remembered by its SHA-256 until it expires, so that a thousand clients that
+ * come back at once cost a thousand hashes. A refused one isn't remembered.
+ */
+#ifndef PROGRESSD_BROKER_CLIENT_AUTH_H
+#define PROGRESSD_BROKER_CLIENT_AUTH_H
+
+#include "broker/client/token.h"
+#include "broker/config/config.h"
+
+/* name, the metrics' label, the sentence for a client */
+#define AUTH_FAILURES(X)                                                       \
+    X(AUTH_MISSING, "missing", "a token is required")                          \
+    X(AUTH_MALFORMED, "malformed", "the token is not a well-formed JWT")       \
+    X(AUTH_UNKNOWN_KEY, "unknown_key", "the token's key is not known here")    \
+    X(AUTH_ALGORITHM, "algorithm", "the token's algorithm is not the key's")   \
+    X(AUTH_SIGNATURE, "signature", "the token's signature is wrong")           \
+    X(AUTH_EXPIRED, "expired", "the token has expired")                        \
+    X(AUTH_NOT_YET_VALID, "not_yet_valid", "the token is not valid yet")       \
+    X(AUTH_ISSUER, "issuer", "the token's issuer is not accepted here")        \
+    X(AUTH_AUDIENCE, "audience", "the token is meant for somebody else")       \
+    X(AUTH_CLAIMS, "claims", "the token's claims are incomplete or malformed") \
+    X(AUTH_FORBIDDEN, "forbidden", "the token does not allow this task") /* callers' */
+
+enum auth_failure {
+#define X(name, label, text) name,
+    AUTH_FAILURES(X)
+#undef X
+        AUTH_FAILURE_COUNT
+};
+
+/* The failure's name in metrics and logs, and the sentence for the client, without a full stop. */
+const char *auth_failure_name(enum auth_failure failure);
+const char *auth_failure_text(enum auth_failure failure);
+
+/* How many tokens are remembered at the most, and in how many bytes. */
+#define AUTH_CACHE_TOKENS 10000
+#define AUTH_CACHE_BYTES (16 << 20)
+
+struct auth;
+
+/* Takes copies of the configuration's keys, issuer and audience; NULL when out of memory. */
+struct auth *auth_new(const struct config *config) MUST_CHECK;
+
+/* Accepts NULL. Tokens that were handed out stay good. */
+void auth_free(struct auth *auth);
+
+enum auth_outcome { AUTH_REFUSED = 1 };
+
+/* Checks a token at the time `now_s` (seconds since 1970). 0 and *ret_token, a reference of
+ * the caller's; AUTH_REFUSED and the reason; or -ENOMEM. */
+int auth_verify(struct auth *auth, struct span token, int64_t now_s, struct token **ret_token,
+                enum auth_failure *ret_why) MUST_CHECK;
+
+/* How many tokens are remembered now: for /status and tests. */
+uint32_t auth_cached(const struct auth *auth);
+
+#endif

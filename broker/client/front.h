@@ -1,0 +1,23 @@
+/* What everything that serves one client shares with all the others in its worker. */
+#ifndef PROGRESSD_BROKER_CLIENT_FRONT_H
+#define PROGRESSD_BROKER_CLIENT_FRONT_H
+
+#include <uv.h>
+
+#include "broker/client/auth.h"
+#include "broker/config/config.h"
+#include "broker/hub/hub.h"
+#include "common/metrics.h"
+#include "common/timer_wheel.h"
+
+/* Made by worker.c, which owns all of it; outlives every session. */
+struct front {
+    uv_loop_t *loop;
+    struct timer_wheel *wheel;
+    const struct config *config;
+    struct metrics_slot *metrics;
+    struct auth *auth;
+    struct hub *hub;
+};
+
+#endif

@@ -1,0 +1,41 @@
+/* Answers to HTTP requests of browsers: as JSON, with CORS, counted.
+ *
+ * Receives   what to say, from session.c and poller.c
+ * Hands on   the whole response to connection_respond()
+ * Owns       nothing
+ *
+ * Every answer carries the headers of CORS (Fetch, 3.2) when the request's origin is allowed, so
+ * that a page can read errors too, and the ETag and Retry-After of a state.
+ */
+#ifndef PROGRESSD_BROKER_CLIENT_HTTP_ANSWER_H
+#define PROGRESSD_BROKER_CLIENT_HTTP_ANSWER_H
+
+#include "broker/client/front.h"
+#include "broker/net/connection.h"
+
+struct http_answer {
+    int status;
+    struct span body;    /* JSON; {NULL, 0}: none */
+    const char *headers; /* whole further lines, each ending in CRLF, or NULL */
+    bool close;          /* the last one on this connection; it is also if the request says so */
+};
+
+/* Answers the request that on_request came with; it is gone afterwards. */
+void http_answer(const struct front *front, struct connection *connection,
+                 const struct http_request *request, const struct http_answer *answer);
+
+/* The same with {"error":{"code","message"}} as its body. */
+void http_answer_error(const struct front *front, struct connection *connection,
+                       const struct http_request *request, const struct http_answer *answer,
+                       const char *code, const char *message);
+
+/* Answers OPTIONS: a preflight request of an allowed origin gets 204 with what it may do, any other
+ * 403. */
+void http_answer_preflight(const struct front *front, struct connection *connection,
+                           const struct http_request *request);
+
+/* Whether the request's origin may use the broker; one without an Origin may, since it comes from
+ * no browser's page. */
+bool http_origin_is_allowed(const struct front *front, const struct http_request *request);
+
+#endif

@@ -1,0 +1,292 @@
+#include "broker/client/poller.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/time.h>
+
+#include "broker/client/http_answer.h"
+#include "common/mem.h"
+#include "proto/message.h"
+
+/* The pace that pollers are asked to keep: the latter for a task that hasn't moved for long. */
+#define RETRY_MIN_S 2
+#define RETRY_MAX_S 30
+
+struct poll {
+    struct subscription subscription;
+    const struct front *front;
+    struct connection *connection;
+    const struct http_request *request;
+    void (*on_done)(struct connection *connection);
+};
+
+/* ── Refusals ────────────────────────────────────────────────────────────────────────────────── */
+
+static void refuse(const struct front *front, struct connection *connection,
+                   const struct http_request *request, int status, enum error_code code,
+                   const char *message, const char *headers)
+{
+    http_answer_error(front, connection, request,
+                      &(struct http_answer){.status = status, .headers = headers},
+                      error_code_name(code), message);
+}
+
+static void refuse_unavailable(const struct front *front, struct connection *connection,
+                               const struct http_request *request)
+{
+    char headers[40];
+
+    snprintf(headers, sizeof(headers), "Retry-After: %u\r\n",
+             RETRY_MIN_S + arc4random_uniform(RETRY_MIN_S + 1));
+    refuse(front, connection, request, 503, ERROR_UNAVAILABLE,
+           "the task's state is out of reach, try again", headers);
+}
+
+/* The token behind "Bearer " (RFC 6750, 2.1), or {NULL, 0}. */
+static struct span bearer_token(const struct http_request *request)
+{
+    struct span value = http_request_header(request, HTTP_HEADER_AUTHORIZATION);
+    const size_t scheme_len = strlen("Bearer ");
+
+    if (!value.at || value.len <= scheme_len || strncasecmp(value.at, "Bearer ", scheme_len)) {
+        return (struct span){NULL, 0};
+    }
+    return (struct span){value.at + scheme_len, value.len - scheme_len};
+}
+
+/* Whether the request's token allows the task; if not, it has been answered. */
+static bool is_allowed(const struct front *front, struct connection *connection,
+                       const struct http_request *request, const char *task_id)
+{
+    struct span text = bearer_token(request);
+    struct token *token = NULL;
+    enum auth_failure why = AUTH_MISSING;
+    struct timeval now;
+    int r = AUTH_REFUSED;
+
+    if (text.at) {
+        gettimeofday(&now, NULL);
+        r = auth_verify(front->auth, text, now.tv_sec, &token, &why);
+    }
+    if (r == 0 && !token_names(token, task_id)) {
+        why = AUTH_FORBIDDEN;
+        r = AUTH_REFUSED;
+    }
+    token_unref(token);
+    if (r < 0) {
+        connection_abort(connection);
+    } else if (r == AUTH_REFUSED) {
+        const bool forbidden = why == AUTH_FORBIDDEN;
+
+        metric_add(front->metrics, METRIC_AUTH_MISSING + why, 1);
+        refuse(front, connection, request, forbidden ? 403 : 401,
+               forbidden ? ERROR_FORBIDDEN : ERROR_UNAUTHORIZED, auth_failure_text(why),
+               forbidden ? NULL : "WWW-Authenticate: Bearer realm=\"progressd\"\r\n");
+    }
+    return r == 0;
+}
+
+/* ── The answer ──────────────────────────────────────────────────────────────────────────────── */
+
+/* Whether If-None-Match names the rev (RFC 9110, 13.1.2; weak comparison). */
+static bool has_current_state(const struct http_request *request, const char *rev)
+{
+    struct span list = http_request_header(request, HTTP_HEADER_IF_NONE_MATCH);
+    const size_t rev_len = strlen(rev);
+
+    if (list.len == 1 && list.at[0] == '*') {
+        return true;
+    }
+    for (size_t i = 0; i + rev_len + 2 <= list.len; i++) {
+        if (list.at[i] == '"' && memcmp(list.at + i + 1, rev, rev_len) == 0 &&
+            list.at[i + 1 + rev_len] == '"') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Follows the age of the state: what hasn't moved for a minute need not be asked for each 2 s. */
+static unsigned retry_after_s(const struct task *task)
+{
+    struct timeval now;
+    int64_t age_s;
+
+    gettimeofday(&now, NULL);
+    age_s = now.tv_sec - (int64_t)(task->rev.n / 1000000);
+    if (age_s / 4 < RETRY_MIN_S) {
+        return RETRY_MIN_S;
+    }
+    return age_s / 4 > RETRY_MAX_S ? RETRY_MAX_S : (unsigned)(age_s / 4);
+}
+
+static void write_state(struct text *text, struct task *task, const char *rev)
+{
+    struct task_frame frames[TASK_MESSAGE_TYPES];
+    uint32_t left_out;
+    size_t count = task_collect(task, 0, frames, ARRAY_LEN(frames), &left_out);
+    struct span stages = task_stages(task);
+
+    /* Neither task id nor rev has anything that JSON escapes. */
+    text_printf(text, "{\"taskId\":\"%s\",\"rev\":\"%s\",\"done\":%s,\"stages\":", task->id, rev,
+                task_is_done(task) ? "true" : "false");
+    text_append(text, stages.at, stages.len);
+    text_puts(text, ",\"messages\":[");
+    for (size_t i = 0; i < count; i++) {
+        uint32_t len;
+        const uint8_t *payload = ws_frame_payload(frames[i].frame, &len);
+
+        text_append(text, i > 0 ? "," : "", i > 0);
+        text_append(text, payload, len);
+    }
+    text_puts(text, "]}");
+}
+
+static void answer(const struct front *front, struct connection *connection,
+                   const struct http_request *request, struct task *task)
+{
+    char rev[REV_TEXT_SIZE], headers[80 + REV_TEXT_SIZE];
+    struct text body = TEXT_EMPTY;
+    struct http_answer answer = {.status = 200, .headers = headers};
+    int len;
+
+    if (task->rev.n == 0) {
+        snprintf(headers, sizeof(headers), "Retry-After: %u\r\n", RETRY_MIN_S);
+        http_answer_error(front, connection, request,
+                          &(struct http_answer){.status = 404, .headers = headers}, "NOT_FOUND",
+                          "the task has no state yet, or none any more");
+        return;
+    }
+    rev_format(rev, &task->rev);
+    len = snprintf(headers, sizeof(headers), "ETag: \"%s\"\r\n", rev);
+    if (!task_is_done(task)) {
+        snprintf(headers + len, sizeof(headers) - (size_t)len, "Retry-After: %u\r\n",
+                 retry_after_s(task));
+    }
+    if (has_current_state(request, rev)) {
+        answer.status = 304;
+    } else {
+        write_state(&body, task, rev);
+        answer.body = (struct span){body.data, body.len};
+    }
+    if (text_failed(&body)) {
+        connection_abort(connection);
+    } else {
+        http_answer(front, connection, request, &answer);
+    }
+    text_deinit(&body);
+}
+
+/* ── The subscription ────────────────────────────────────────────────────────────────────────── */
+
+static void on_ready(struct subscription *subscription)
+{
+    struct poll *poll = CONTAINER_OF(subscription, struct poll, subscription);
+    struct task *task = subscription->task;
+
+    hub_unsubscribe(poll->front->hub, subscription);
+    poll->on_done(poll->connection);
+    answer(poll->front, poll->connection, poll->request, task);
+    mem_free(poll);
+}
+
+static void on_failed(struct subscription *subscription)
+{
+    struct poll *poll = CONTAINER_OF(subscription, struct poll, subscription);
+
+    poll->on_done(poll->connection);
+    refuse_unavailable(poll->front, poll->connection, poll->request);
+    mem_free(poll);
+}
+
+static void on_news(struct subscription *subscription)
+{
+}
+
+static const struct subscription_events subscription_events = {
+    .on_ready = on_ready,
+    .on_news = on_news,
+    .on_failed = on_failed,
+};
+
+/* Answers at once what is known; else the poll waits. */
+static struct poll *ask_hub(const struct front *front, struct connection *connection,
+                            const struct http_request *request, const char *task_id,
+                            size_t task_id_len, void (*on_done)(struct connection *))
+{
+    struct poll *poll = mem_zalloc(1, sizeof(*poll));
+    int r;
+
+    if (!poll) {
+        connection_abort(connection);
+        return NULL;
+    }
+    *poll = (struct poll){
+        .subscription.events = &subscription_events,
+        .front = front,
+        .connection = connection,
+        .request = request,
+        .on_done = on_done,
+    };
+    r = hub_subscribe(front->hub, &poll->subscription, task_id, task_id_len);
+    if (r == 0) {
+        return poll;
+    }
+    if (r == HUB_READY) {
+        struct task *task = poll->subscription.task;
+
+        hub_unsubscribe(front->hub, &poll->subscription);
+        answer(front, connection, request, task);
+    } else if (r == HUB_UNAVAILABLE) {
+        refuse_unavailable(front, connection, request);
+    } else {
+        connection_abort(connection);
+    }
+    mem_free(poll);
+    return NULL;
+}
+
+struct poll *poller_request(const struct front *front, struct connection *connection,
+                            const struct http_request *request, struct span encoded_task_id,
+                            void (*on_done)(struct connection *connection))
+{
+    char task_id[TASK_ID_MAX + 1];
+    size_t len;
+
+    switch (http_request_method(request)) {
+    case HTTP_METHOD_OPTIONS:
+        http_answer_preflight(front, connection, request);
+        return NULL;
+    case HTTP_METHOD_OTHER:
+        http_answer_error(
+            front, connection, request,
+            &(struct http_answer){.status = 405, .headers = "Allow: GET, HEAD, OPTIONS\r\n"},
+            "METHOD_NOT_ALLOWED", "use GET, HEAD or OPTIONS");
+        return NULL;
+    case HTTP_METHOD_GET:
+    case HTTP_METHOD_HEAD:
+        break;
+    }
+    if (http_percent_decode(encoded_task_id, task_id, TASK_ID_MAX, &len) != 0 ||
+        !task_id_is_valid(task_id, len)) {
+        refuse(front, connection, request, 400, ERROR_INVALID_TASK_ID,
+               "a task id is 1 to 128 of A-Z a-z 0-9 . _ ~ : -", NULL);
+        return NULL;
+    }
+    task_id[len] = '\0';
+    if (!is_allowed(front, connection, request, task_id)) {
+        return NULL;
+    }
+    return ask_hub(front, connection, request, task_id, len, on_done);
+}
+
+void poller_cancel(struct poll *poll)
+{
+    if (poll) {
+        hub_unsubscribe(poll->front->hub, &poll->subscription);
+        mem_free(poll);
+    }
+}

@@ -1,0 +1,29 @@
+/* A client that polls over HTTP: GET /api/progress/{taskId}.
+ *
+ * Receives   a request, from session.c
+ * Hands on   the answer, to http_answer.c, at once or when the state is known
+ * Owns       the poll under way, with its subscription
+ *
+ * A poll is a subscription that ends as soon as it is answered. So there is one way to a task's
+ * state, and polls that come within `linger` of each other cost Redis nothing.
+ */
+#ifndef PROGRESSD_BROKER_CLIENT_POLLER_H
+#define PROGRESSD_BROKER_CLIENT_POLLER_H
+
+#include "broker/client/front.h"
+#include "broker/net/connection.h"
+
+struct poll;
+
+/* Answers a request whose path is API_PATH and a task id (`encoded_task_id`, as it came). NULL: it
+ * has been answered; or the poll that waits for the task's state. Then `on_done` comes just before
+ * the answer, and the poll is gone. */
+#define API_PATH "/api/progress/"
+struct poll *poller_request(const struct front *front, struct connection *connection,
+                            const struct http_request *request, struct span encoded_task_id,
+                            void (*on_done)(struct connection *connection));
+
+/* Gives a poll up whose connection is over. Accepts NULL. */
+void poller_cancel(struct poll *poll);
+
+#endif

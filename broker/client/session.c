@@ -1,0 +1,287 @@
+#include "broker/client/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/client/http_answer.h"
+#include "proto/redis_contract.h"
+#include "proto/ws_handshake.h"
+
+/* Longest message a client may send: a subscribe with a large token fits. */
+#define CLIENT_MESSAGE_MAX 16384
+
+#define WS_PATH "/ws/progress"
+
+static struct session *session_of(struct connection *connection)
+{
+    return CONTAINER_OF(connection, struct session, connection);
+}
+
+/* The client has this long for what it has to do next. */
+static void set_deadline(struct session *session, uint32_t in_ms)
+{
+    const struct front *front = session->settings->front;
+
+    timer_set(front->wheel, &session->timer, uv_now(front->loop) + in_ms);
+}
+
+static void end_handshake(struct session *session)
+{
+    if (!session->handshake_is_over) {
+        session->handshake_is_over = true;
+        session->settings->events->on_handshake_over(session);
+    }
+}
+
+/* ── WebSocket ───────────────────────────────────────────────────────────────────────────────── */
+
+static void refuse_upgrade(struct session *session, const struct http_request *request, int status,
+                           const char *code, const char *why)
+{
+    http_answer_error(session->settings->front, &session->connection, request,
+                      &(struct http_answer){
+                          .status = status,
+                          .headers = status == 426 ? "Upgrade: websocket\r\n"
+                                                     "Sec-WebSocket-Version: 13\r\n"
+                                                   : NULL,
+                          .close = true,
+                      },
+                      code, why);
+}
+
+static void upgrade(struct session *session, const struct http_request *request,
+                    const char *task_id)
+{
+    const struct front *front = session->settings->front;
+    struct text response = TEXT_EMPTY;
+    struct bytes *bytes = NULL;
+
+    if (ws_handshake_respond(&response, request) == 0) {
+        bytes = text_to_bytes(&response);
+    }
+    text_deinit(&response);
+    if (watcher_begin(&session->watcher, front, &session->connection, &session->timer, task_id) <
+        0) {
+        bytes_unref(bytes);
+        connection_abort(&session->connection);
+        return;
+    }
+    session->is_watching = true;
+    metric_add(front->metrics, METRIC_WEBSOCKET_CONNECTIONS, 1);
+    connection_upgrade(&session->connection, bytes);
+}
+
+/* `encoded_task_id` {NULL, 0}: the path names none. */
+static void request_upgrade(struct session *session, const struct http_request *request,
+                            struct span encoded_task_id)
+{
+    char task_id[TASK_ID_MAX + 1];
+    const char *why = NULL;
+    size_t len = 0;
+
+    switch (ws_handshake_check(request, &why)) {
+    case 0:
+        break;
+    case WS_HANDSHAKE_NONE:
+    case WS_HANDSHAKE_BAD_VERSION:
+        refuse_upgrade(session, request, 426, "UPGRADE_REQUIRED", why);
+        return;
+    default:
+        refuse_upgrade(session, request, 400, "BAD_REQUEST", why);
+        return;
+    }
+    if (!http_origin_is_allowed(session->settings->front, request)) {
+        metric_add(session->settings->front->metrics, METRIC_REFUSED_ORIGIN, 1);
+        refuse_upgrade(session, request, 403, "ORIGIN_NOT_ALLOWED",
+                       "the page's origin is not on the list");
+        return;
+    }
+    if (encoded_task_id.at &&
+        (http_percent_decode(encoded_task_id, task_id, TASK_ID_MAX, &len) != 0 ||
+         !task_id_is_valid(task_id, len))) {
+        refuse_upgrade(session, request, 400, error_code_name(ERROR_INVALID_TASK_ID),
+                       "a task id is 1 to 128 of A-Z a-z 0-9 . _ ~ : -");
+        return;
+    }
+    task_id[len] = '\0';
+    upgrade(session, request, encoded_task_id.at ? task_id : NULL);
+}
+
+/* ── Requests ────────────────────────────────────────────────────────────────────────────────── */
+
+static void refuse_for_limit(struct session *session, const struct http_request *request)
+{
+    const struct front *front = session->settings->front;
+    const bool of_address = session->refusal == SESSION_OVER_ADDRESS_LIMIT;
+    char headers[40];
+
+    metric_add(front->metrics, of_address ? METRIC_REFUSED_ADDRESS_LIMIT : METRIC_REFUSED_LIMIT, 1);
+    snprintf(headers, sizeof(headers), "Retry-After: %u\r\n", 2 + arc4random_uniform(9));
+    http_answer_error(front, &session->connection, request,
+                      &(struct http_answer){.status = 503, .headers = headers, .close = true},
+                      "BUSY",
+                      of_address ? "too many connections from this address"
+                                 : "this server has as many connections as it may");
+}
+
+/* What follows `prefix` in the path; {NULL, 0} if it doesn't begin so. */
+static struct span path_behind(struct span path, const char *prefix)
+{
+    const size_t len = strlen(prefix);
+
+    if (path.len < len || memcmp(path.at, prefix, len) != 0) {
+        return (struct span){NULL, 0};
+    }
+    return (struct span){path.at + len, path.len - len};
+}
+
+static void on_poll_done(struct connection *connection)
+{
+    session_of(connection)->poll = NULL;
+}
+
+static void on_request(struct connection *connection, const struct http_request *request)
+{
+    struct session *session = session_of(connection);
+    const struct front *front = session->settings->front;
+    struct span path = http_request_path(request);
+    struct span rest;
+
+    end_handshake(session);
+    set_deadline(session, front->config->idle_timeout_ms);
+    if (session->refusal != SESSION_WELCOME) {
+        refuse_for_limit(session, request);
+        return;
+    }
+    rest = path_behind(path, API_PATH);
+    if (rest.at) {
+        session->poll = poller_request(front, connection, request, rest, on_poll_done);
+        return;
+    }
+    rest = path_behind(path, WS_PATH);
+    if (rest.at && (rest.len == 0 || rest.at[0] == '/')) {
+        request_upgrade(session, request,
+                        rest.len <= 1 ? (struct span){NULL, 0}
+                                      : (struct span){rest.at + 1, rest.len - 1});
+        return;
+    }
+    http_answer_error(front, connection, request, &(struct http_answer){.status = 404}, "NOT_FOUND",
+                      "no such path; see " API_PATH "{taskId} and " WS_PATH);
+}
+
+/* ── The connection's other events ───────────────────────────────────────────────────────────── */
+
+static void on_message(struct connection *connection, enum ws_opcode opcode, const uint8_t *payload,
+                       uint32_t len)
+{
+    watcher_message(&session_of(connection)->watcher, opcode, payload, len);
+}
+
+static size_t on_collect(struct connection *connection, struct connection_frame *frames, size_t max)
+{
+    return watcher_collect(&session_of(connection)->watcher, frames, max);
+}
+
+static void on_taken(struct connection *connection, const struct connection_frame *frame)
+{
+    watcher_taken(&session_of(connection)->watcher, frame);
+}
+
+static void on_flush_due(struct connection *connection)
+{
+    struct session *session = session_of(connection);
+
+    session->settings->events->on_flush_due(session);
+}
+
+static void on_ending(struct connection *connection)
+{
+    struct session *session = session_of(connection);
+
+    set_deadline(session, session->settings->front->config->shutdown_timeout_ms);
+}
+
+static void on_connection_closed(struct connection *connection)
+{
+    struct session *session = session_of(connection);
+    const struct front *front = session->settings->front;
+
+    end_handshake(session);
+    if (session->is_watching) {
+        watcher_end(&session->watcher);
+        metric_sub(front->metrics, METRIC_WEBSOCKET_CONNECTIONS, 1);
+    } else {
+        poller_cancel(session->poll);
+    }
+    timer_cancel(front->wheel, &session->timer);
+    session->settings->events->on_closed(session);
+}
+
+static const struct connection_events connection_events = {
+    .on_request = on_request,
+    .on_message = on_message,
+    .on_collect = on_collect,
+    .on_taken = on_taken,
+    .on_flush_due = on_flush_due,
+    .on_ending = on_ending,
+    .on_closed = on_connection_closed,
+};
+
+/* While HTTP: the client took too long for its first request, or sent none for a while. While
+ * closing: it took too long to go. */
+static void on_timer(struct timer *timer)
+{
+    struct session *session = CONTAINER_OF(timer, struct session, timer);
+
+    if (session->connection.state == CONNECTION_OPEN) {
+        watcher_tick(&session->watcher);
+    } else if (session->connection.state == CONNECTION_REQUEST) {
+        session_close(session, CLOSE_TIMEOUT);
+    } else {
+        connection_abort(&session->connection);
+    }
+}
+
+/* ── Opening and closing ─────────────────────────────────────────────────────────────────────── */
+
+void session_settings_init(struct session_settings *settings, const struct front *front,
+                           const struct session_events *events)
+{
+    *settings = (struct session_settings){
+        .front = front,
+        .events = events,
+        .connection = {.loop = front->loop,
+                       .metrics = front->metrics,
+                       .max_message = CLIENT_MESSAGE_MAX,
+                       .events = &connection_events},
+    };
+}
+
+int session_open(struct session *session, int fd, const struct session_settings *settings,
+                 enum session_refusal refusal)
+{
+    int r;
+
+    session->settings = settings;
+    session->poll = NULL;
+    session->refusal = (uint8_t)refusal;
+    session->is_watching = session->handshake_is_over = false;
+    r = connection_open(&session->connection, fd, &settings->connection);
+    if (r < 0) {
+        return r;
+    }
+    timer_init(&session->timer, on_timer);
+    set_deadline(session, settings->front->config->handshake_timeout_ms);
+    return 0;
+}
+
+void session_flush(struct session *session)
+{
+    connection_flush(&session->connection);
+}
+
+void session_close(struct session *session, enum close_code code)
+{
+    connection_close(&session->connection, code);
+}

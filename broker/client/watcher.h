@@ -1,0 +1,53 @@
+/* A client that watches over WebSocket: what it watches, what it may say, when it is closed.
+ *
+ * Receives   the client's messages and its connection's readiness, from session.c
+ * Hands on   subscriptions to hub_subscribe() (hub.c); what is for this client alone to
+ *            connection_send(); frames of tasks, when they are collected (connection.c)
+ * Owns       its subscriptions and their tokens
+ *
+ * What it is told alone (subscribed, pong, errors) is queued by the connection. A task's messages
+ * are not: a subscription that has news is put in `pending`, and at the turn's end its frames are
+ * collected from where it is, in the order of revs.
+ */
+#ifndef PROGRESSD_BROKER_CLIENT_WATCHER_H
+#define PROGRESSD_BROKER_CLIENT_WATCHER_H
+
+#include "broker/client/front.h"
+#include "broker/net/connection.h"
+
+struct watcher {
+    const struct front *front;
+    struct connection *connection;
+    struct timer *timer;   /* whose on_due calls watcher_tick() */
+    struct list watchings; /* its subscriptions */
+    struct list pending;   /* those of them that have news */
+    char *url_task_id;     /* NULL: the URL names none */
+    double credit;         /* messages it may send now; fills up to twice message-rate */
+    uint64_t credit_ms;    /* when credit was last filled */
+    uint64_t idle_ms;      /* when the last subscription ended, or the watcher began */
+    uint64_t ping_ms;      /* when the next ping is due */
+    uint32_t count;        /* of subscriptions */
+    uint32_t excess;       /* messages over the rate since it last kept to it */
+};
+
+/* Begins, after connection_upgrade(). `url_task_id` (valid) is copied; NULL: the URL named none.
+ * `connection` and `timer` must outlive the watcher. 0 or -ENOMEM. */
+int watcher_begin(struct watcher *watcher, const struct front *front, struct connection *connection,
+                  struct timer *timer, const char *url_task_id) MUST_CHECK;
+
+/* Ends all subscriptions, and frees what the watcher has. */
+void watcher_end(struct watcher *watcher);
+
+/* The connection's on_message, on_collect and on_taken. */
+void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8_t *payload,
+                     uint32_t len);
+size_t watcher_collect(struct watcher *watcher, struct connection_frame *frames, size_t max);
+void watcher_taken(struct watcher *watcher, const struct connection_frame *frame);
+
+/* Does what is due by now, and sets the timer anew: pings; ends subscriptions whose token ran out;
+ * closes the connection of a client that is silent (4408) or watches nothing (4401). A client that
+ * doesn't read is silent too: what it sends isn't read while it doesn't take its answers, pings
+ * among them. */
+void watcher_tick(struct watcher *watcher);
+
+#endif

@@ -1,0 +1,104 @@
+/* What the broker was told: its options as one plain struct.
+ *
+ * Receives   values, from config_load (flags, environment, file) and config_transfer (in a child)
+ * Hands on   struct config, to every module's constructor
+ * Owns       nothing itself; what the struct's pointers point to is freed by config_free()
+ *
+ * Each member is an option, of the name in the table in config_options.c.
+ */
+#ifndef PROGRESSD_BROKER_CONFIG_CONFIG_H
+#define PROGRESSD_BROKER_CONFIG_CONFIG_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/config/origin.h"
+#include "common/jwt_key.h"
+#include "common/log.h"
+#include "common/text.h"
+
+enum config_address_kind {
+    CONFIG_ADDRESS_OFF, /* don't listen */
+    CONFIG_ADDRESS_IP4,
+    CONFIG_ADDRESS_IP6,
+    CONFIG_ADDRESS_ALL, /* every address: [::] that takes IPv4 too; 0.0.0.0 where IPv6 is missing */
+};
+
+struct config_address {
+    enum config_address_kind kind;
+    char ip[INET6_ADDRSTRLEN]; /* without brackets; "" if OFF or ALL */
+    uint16_t port;             /* 0: any that is free */
+};
+
+enum config_redis_kind {
+    CONFIG_REDIS_EMBEDDED, /* none was named: the supervisor runs one of its own */
+    CONFIG_REDIS_TCP,
+    CONFIG_REDIS_UNIX,
+};
+
+struct config_redis {
+    enum config_redis_kind kind;
+    char *url;             /* as given: holds the password, so never show it */
+    char *host;            /* TCP: a name or an address, without brackets */
+    uint16_t port;         /* TCP */
+    char *path;            /* UNIX */
+    char *user, *password; /* decoded; NULL: none */
+};
+
+struct config_keys {
+    struct jwt_key *items;
+    size_t count;
+};
+
+/* Strings are never NULL unless it is said. Limits of 0 mean what their comment says. */
+struct config {
+    char *file; /* the configuration file; NULL: none */
+    struct config_address listen, admin_listen;
+    struct config_redis redis;
+    char *redis_prefix; /* colon included */
+    uint32_t workers;   /* at least 1: "0", one per core, has been counted */
+    struct config_keys jwt_keys;
+    char *jwt_issuer, *jwt_audience; /* NULL: not checked */
+    char *state_dir;
+    bool recorder;
+    enum log_level log_level;
+    enum log_format log_format;
+    struct origins allowed_origins;
+
+    uint32_t max_connections;             /* of a worker */
+    uint32_t max_connections_per_address; /* of a worker; 0: no limit */
+    uint32_t max_handshakes;              /* in flight, of a worker */
+    uint32_t max_subscriptions;           /* of a connection */
+    uint32_t message_rate; /* a client's messages a second; its burst is twice that */
+    uint32_t max_payload;  /* bytes, of a job's message */
+    uint32_t state_ttl_s;
+    uint32_t handshake_timeout_ms, subscribe_timeout_ms;
+    uint32_t ping_interval_ms, idle_timeout_ms;
+    uint32_t resync_interval_ms, linger_ms, shutdown_timeout_ms;
+    bool ready_needs_redis;
+};
+
+/* Room for the reason why a value is refused. */
+#define CONFIG_WHY_SIZE JWT_KEY_WHY_SIZE
+
+/* What the functions named config_… find, besides 0 and -errno. */
+enum config_outcome {
+    CONFIG_INVALID = 1, /* the message names source, option and reason */
+    CONFIG_HELP,        /* --help: the message is its text */
+    CONFIG_VERSION,     /* --version: likewise */
+    CONFIG_CHECKED,     /* --check-config, and all is well */
+};
+
+/* Accepts NULL. Secrets are wiped. Stands in config_options.c, whose table knows what to free. */
+void config_free(struct config *config);
+void config_free_at(struct config **config);
+
+/* Whether every address of `listen` is this machine's own, for itself only. */
+bool config_is_loopback_only(const struct config *config);
+
+/* "127.0.0.1:8080", "[::1]:8080", "*:8080", "off": for logs and addresses. */
+#define CONFIG_ADDRESS_SIZE (INET6_ADDRSTRLEN + 9)
+void config_address_format(const struct config_address *address, char buffer[CONFIG_ADDRESS_SIZE]);
+
+#endif

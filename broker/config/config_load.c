@@ -1,0 +1,197 @@
+#include "broker/config/config_load.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "broker/config/config_redis.h"
+#include "broker/config/config_sources.h"
+#include "common/mem.h"
+#include "common/state_dir.h"
+
+#define WORKERS_MAX 256
+
+static bool has_flag(int argc, char *const *argv, const char *flag)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], flag) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Fills in the default of the state directory, and makes its path absolute. */
+static int resolve_state_dir(struct config_loading *loading, char *const *environment)
+{
+    char **state_dir = &loading->config->state_dir;
+    char path[PATH_MAX], whole[2 * PATH_MAX];
+
+    if (*state_dir && **state_dir == '/') {
+        return 0;
+    }
+    if (!*state_dir && state_dir_default(environment, path) != 0) {
+        text_puts(loading->message, "state-dir: must be given, since neither STATE_DIRECTORY nor "
+                                    "XDG_STATE_HOME nor HOME is set\n");
+        return CONFIG_INVALID;
+    }
+    if (*state_dir) {
+        snprintf(path, sizeof path, "%s", *state_dir);
+    }
+    if (path[0] == '/') {
+        whole[0] = '\0';
+    } else if (getcwd(whole, PATH_MAX)) {
+        strcat(whole, "/");
+    } else {
+        text_printf(loading->message, "state-dir: cannot find the current directory: %s\n",
+                    strerror(errno));
+        return CONFIG_INVALID;
+    }
+    strcat(whole, path);
+    char *copy = mem_strndup(whole, strlen(whole));
+    if (!copy) {
+        return -ENOMEM;
+    }
+    mem_free(*state_dir);
+    *state_dir = copy;
+    return 0;
+}
+
+static int check_whole(struct config_loading *loading)
+{
+    const struct config *config = loading->config;
+
+    if (config->jwt_keys.count == 0 && !config_is_loopback_only(config)) {
+        text_puts(loading->message,
+                  "jwt-key: must be given, since listen is not loopback only and clients are told "
+                  "apart by their tokens alone. Make a secret, as `openssl rand -base64 48 > "
+                  "jwt.key`, sign the tokens with it, and start with --jwt-key HS256:jwt.key\n");
+        return CONFIG_INVALID;
+    }
+    if (config->ping_interval_ms >= config->idle_timeout_ms) {
+        text_puts(loading->message, "ping-interval: is not shorter than idle-timeout, so clients "
+                                    "that only listen will be closed\n");
+    }
+    return 0;
+}
+
+static int resolve(struct config_loading *loading, char *const *environment)
+{
+    struct config *config = loading->config;
+
+    if (config->workers == 0) {
+        unsigned cores = uv_available_parallelism();
+        config->workers = cores < WORKERS_MAX ? cores : WORKERS_MAX;
+    }
+    int rc = resolve_state_dir(loading, environment);
+    return rc ? rc : check_whole(loading);
+}
+
+int config_load(int argc, char *const *argv, char *const *environment, struct config **ret_config,
+                struct text *message)
+{
+    if (has_flag(argc, argv, "--help")) {
+        config_options_help(message);
+        return text_failed(message) ? -ENOMEM : CONFIG_HELP;
+    }
+    if (has_flag(argc, argv, "--version")) {
+        text_puts(message, "progressd " PROGRESSD_VERSION "\n");
+        return text_failed(message) ? -ENOMEM : CONFIG_VERSION;
+    }
+    CLEANUP(config_free_at) struct config *config = mem_zalloc(1, sizeof *config);
+    struct config_loading loading = {.config = config, .message = message};
+    if (!config) {
+        return -ENOMEM;
+    }
+    int rc = config_read_sources(&loading, argc, argv, environment);
+    if (rc == 0) {
+        rc = resolve(&loading, environment);
+    }
+    if (text_failed(message)) {
+        return -ENOMEM;
+    }
+    if (rc == 0 && has_flag(argc, argv, "--check-config")) {
+        return CONFIG_CHECKED;
+    }
+    if (rc == 0) {
+        *ret_config = TAKE(config);
+    }
+    return rc;
+}
+
+/* ── What the supervisor adds ────────────────────────────────────────────────────────────────── */
+
+static int failed_at(const char *path, const char *what, int rc, struct text *message)
+{
+    text_printf(message, "%s: %s: %s\n", path, what, strerror(-rc));
+    return rc == -ENOMEM || text_failed(message) ? -ENOMEM : CONFIG_INVALID;
+}
+
+/* Makes the key file unless there is one. */
+static int provide_key_file(const struct config *config, const char *path, bool *ret_made,
+                            struct text *message)
+{
+    int rc = state_dir_make(config->state_dir);
+
+    if (rc) {
+        return failed_at(config->state_dir, "cannot make the state directory", rc, message);
+    }
+    rc = access(path, F_OK) == 0 ? -EEXIST : jwt_key_make_file(path);
+    if (rc && rc != -EEXIST) {
+        return failed_at(path, "cannot make the key", rc, message);
+    }
+    *ret_made = rc == 0;
+    return 0;
+}
+
+int config_ensure_key(struct config *config, bool *ret_made, struct text *message)
+{
+    char source[PATH_MAX + 16], why[CONFIG_WHY_SIZE];
+    const char *path = source + strlen("HS256:");
+    bool made;
+
+    if (config->jwt_keys.count > 0) {
+        *ret_made = false;
+        return 0;
+    }
+    if (snprintf(source, sizeof source, "HS256:%s/%s", config->state_dir, JWT_KEY_FILE) >=
+        (int)sizeof source) {
+        return failed_at(config->state_dir, "cannot make a key in it", -ENAMETOOLONG, message);
+    }
+    int rc = provide_key_file(config, path, &made, message);
+    if (rc) {
+        return rc;
+    }
+    struct jwt_key *key = mem_zalloc(1, sizeof *key);
+    if (!key) {
+        return -ENOMEM;
+    }
+    rc = jwt_key_read(source, key, why);
+    if (rc) {
+        mem_free(key);
+        text_printf(message, "%s: %s\n", path, rc == JWT_KEY_INVALID ? why : strerror(-rc));
+        return rc == JWT_KEY_INVALID && !text_failed(message) ? CONFIG_INVALID : -ENOMEM;
+    }
+    config->jwt_keys = (struct config_keys){key, 1};
+    *ret_made = made;
+    return 0;
+}
+
+int config_set_redis_socket(struct config *config, const char *path)
+{
+    struct config_redis redis;
+    char why[CONFIG_WHY_SIZE];
+    struct text url = TEXT_EMPTY;
+
+    config_redis_socket_url(path, &url);
+    int rc = text_failed(&url) ? -ENOMEM : config_redis_read(url.data, &redis, why);
+    text_deinit(&url);
+    if (rc == 0) {
+        config_redis_deinit(&config->redis);
+        config->redis = redis;
+    }
+    return rc;
+}

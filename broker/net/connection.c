@@ -1,0 +1,608 @@
+#include "broker/net/connection.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/mem.h"
+#include "proto/http_response.h"
+
+/* Bytes that wait to be written, in order. Freed as soon as it is empty. */
+struct connection_queue {
+    uint32_t count, capacity;
+    struct bytes *items[];
+};
+
+#define QUEUE_FIRST_CAPACITY 4
+
+/* ── States ──────────────────────────────────────────────────────────────────────────────────── */
+
+/* The only writer of the state. */
+static void set_state(struct connection *connection, enum connection_state state)
+{
+    static const bool allowed[][CONNECTION_CLOSED + 1] = {
+        [CONNECTION_REQUEST] = {[CONNECTION_ANSWERING] = true,
+                                [CONNECTION_LINGERING] = true,
+                                [CONNECTION_CLOSED] = true},
+        [CONNECTION_ANSWERING] = {[CONNECTION_REQUEST] = true,
+                                  [CONNECTION_OPEN] = true,
+                                  [CONNECTION_LINGERING] = true,
+                                  [CONNECTION_CLOSED] = true},
+        [CONNECTION_OPEN] = {[CONNECTION_CLOSING] = true,
+                             [CONNECTION_LINGERING] = true,
+                             [CONNECTION_CLOSED] = true},
+        [CONNECTION_CLOSING] = {[CONNECTION_LINGERING] = true, [CONNECTION_CLOSED] = true},
+        [CONNECTION_LINGERING] = {[CONNECTION_CLOSED] = true},
+        [CONNECTION_CLOSED] = {false},
+    };
+    const bool ends = state == CONNECTION_CLOSING || state == CONNECTION_LINGERING;
+
+    assert(allowed[connection->state][state]);
+    connection->state = (uint8_t)state;
+    if (ends) {
+        connection->settings->events->on_ending(connection);
+    }
+}
+
+/* So many answers wait that no further request is looked at. */
+static bool is_congested(const struct connection *connection)
+{
+    return connection->queue && connection->queue->count >= CONNECTION_BATCH / 2;
+}
+
+/* Reading stops while a request is being answered, and while a client that sends doesn't take what
+ * it is answered: so that nothing piles up here. */
+static void update_reading(struct connection *connection)
+{
+    if (connection->state != CONNECTION_CLOSED) {
+        stream_want_read(&connection->stream, connection->state != CONNECTION_ANSWERING &&
+                                                  !connection->input &&
+                                                  !(connection->blocked && connection->queue));
+    }
+}
+
+/* ── Writing ─────────────────────────────────────────────────────────────────────────────────── */
+
+void connection_wake(struct connection *connection)
+{
+    if (!connection->flush_due && !connection->blocked && connection->state != CONNECTION_CLOSED) {
+        connection->flush_due = true;
+        connection->settings->events->on_flush_due(connection);
+    }
+}
+
+static bool is_pong(const struct bytes *bytes)
+{
+    return bytes->len > 0 && bytes->data[0] == (0x80 | WS_PONG);
+}
+
+/* Takes the reference over. Of pongs that could not be written yet only the newest is kept
+ * (RFC 6455, 5.5.3). */
+static int enqueue(struct connection *connection, struct bytes *bytes)
+{
+    struct connection_queue *queue = connection->queue;
+
+    if (queue && connection->is_websocket && is_pong(bytes) &&
+        is_pong(queue->items[queue->count - 1])) {
+        bytes_unref(queue->items[queue->count - 1]);
+        queue->items[queue->count - 1] = bytes;
+        return 0;
+    }
+    if (!queue || queue->count == queue->capacity) {
+        uint32_t capacity = queue ? queue->capacity * 2 : QUEUE_FIRST_CAPACITY;
+
+        queue = mem_realloc(queue, sizeof(*queue) + capacity * sizeof(queue->items[0]));
+        if (!queue) {
+            bytes_unref(bytes);
+            return -ENOMEM;
+        }
+        if (!connection->queue) {
+            queue->count = 0;
+        }
+        queue->capacity = capacity;
+        connection->queue = queue;
+    }
+    queue->items[queue->count++] = bytes;
+    connection_wake(connection);
+    return 0;
+}
+
+/* Takes the first `count` out; whoever calls has their references. */
+static void queue_drop_first(struct connection *connection, uint32_t count)
+{
+    struct connection_queue *queue = connection->queue;
+
+    if (!queue || count == 0) {
+        return;
+    }
+    queue->count -= count;
+    memmove(queue->items, queue->items + count, queue->count * sizeof(queue->items[0]));
+    if (queue->count == 0) {
+        mem_free(TAKE(connection->queue));
+    }
+}
+
+void connection_send(struct connection *connection, struct bytes *frame)
+{
+    if (connection->state != CONNECTION_OPEN) {
+        bytes_unref(frame);
+    } else if (!frame || enqueue(connection, frame) < 0) {
+        connection->close_code = CLOSE_INTERNAL_ERROR;
+        connection_abort(connection);
+    }
+}
+
+/* What one write is made of: what was begun, then the queue, then frames of tasks. */
+struct batch {
+    struct iovec vector[2 * CONNECTION_BATCH];
+    struct connection_frame frames[CONNECTION_BATCH];
+    uint32_t begun, queued, collected;
+    size_t len;
+};
+
+static void batch_add(struct batch *batch, const void *data, size_t len)
+{
+    batch->vector[batch->begun + batch->queued + batch->collected] =
+        (struct iovec){(void *)data, len};
+    batch->len += len;
+}
+
+static uint32_t batch_fill(struct batch *batch, struct connection *connection)
+{
+    const struct connection_queue *queue = connection->queue;
+
+    batch->begun = batch->queued = batch->collected = 0;
+    batch->len = 0;
+    if (connection->begun) {
+        batch_add(batch, connection->begun->data + connection->begun_at,
+                  connection->begun->len - connection->begun_at);
+        batch->begun = 1;
+    }
+    while (queue && batch->queued < queue->count && batch->queued < CONNECTION_BATCH - 1) {
+        const struct bytes *item = queue->items[batch->queued];
+
+        batch_add(batch, item->data, item->len);
+        batch->queued++;
+    }
+    if (connection->state == CONNECTION_OPEN && (!queue || batch->queued == queue->count)) {
+        size_t count =
+            connection->settings->events->on_collect(connection, batch->frames, CONNECTION_BATCH);
+
+        while (batch->collected < count) {
+            const struct bytes *frame = batch->frames[batch->collected].frame;
+
+            batch_add(batch, frame->data, frame->len);
+            batch->collected++;
+        }
+    }
+    return batch->begun + batch->queued + batch->collected;
+}
+
+/* Remembers where within `bytes` the write ended. Takes the reference over. */
+static void begin(struct connection *connection, struct bytes *bytes, size_t written)
+{
+    connection->begun = bytes;
+    connection->begun_at = (uint32_t)written;
+}
+
+/* Goes through the batch as far as it was written. */
+static void batch_settle(const struct batch *batch, struct connection *connection, size_t written)
+{
+    const struct connection_events *events = connection->settings->events;
+    uint32_t gone = 0;
+
+    if (batch->begun) {
+        struct bytes *begun = TAKE(connection->begun);
+        size_t left = begun->len - connection->begun_at;
+
+        if (written < left) {
+            begin(connection, begun, connection->begun_at + written);
+            return;
+        }
+        bytes_unref(begun);
+        written -= left;
+    }
+    for (; gone < batch->queued && written > 0; gone++) {
+        struct bytes *item = connection->queue->items[gone];
+
+        if (written < item->len) {
+            begin(connection, item, written);
+            written = 0;
+        } else {
+            written -= item->len;
+            bytes_unref(item);
+        }
+    }
+    queue_drop_first(connection, gone);
+    for (uint32_t i = 0; i < batch->collected && written > 0; i++) {
+        const struct connection_frame *frame = &batch->frames[i];
+
+        if (written < frame->frame->len) {
+            begin(connection, bytes_ref(frame->frame), written);
+            written = 0;
+        } else {
+            written -= frame->frame->len;
+        }
+        events->on_taken(connection, frame);
+    }
+}
+
+static void go_on_reading(struct connection *connection);
+
+/* The queue is written: what was waiting for that goes on. */
+static void after_writing(struct connection *connection)
+{
+    if (connection->state == CONNECTION_REQUEST && connection->input && !is_congested(connection)) {
+        go_on_reading(connection);
+    }
+    if (connection->state == CONNECTION_LINGERING && !connection->begun && !connection->queue &&
+        !connection->is_shut) {
+        connection->is_shut = true;
+        stream_shutdown(&connection->stream);
+    }
+    update_reading(connection);
+}
+
+void connection_flush(struct connection *connection)
+{
+    struct batch batch;
+
+    connection->flush_due = false;
+    while (connection->state != CONNECTION_CLOSED && !connection->blocked &&
+           batch_fill(&batch, connection) > 0) {
+        ssize_t n = stream_writev(&connection->stream, batch.vector,
+                                  (int)(batch.begun + batch.queued + batch.collected));
+
+        if (n < 0) {
+            connection_abort(connection);
+            return;
+        }
+        metric_add(connection->settings->metrics, METRIC_BYTES_SENT, (uint64_t)n);
+        batch_settle(&batch, connection, (size_t)n);
+        if ((size_t)n < batch.len) {
+            connection->blocked = true;
+            stream_want_write(&connection->stream);
+        } else if (!connection->queue && batch.collected < CONNECTION_BATCH) {
+            break; /* nothing more was due */
+        }
+    }
+    after_writing(connection);
+}
+
+static void on_writable(struct stream *stream)
+{
+    struct connection *connection = CONTAINER_OF(stream, struct connection, stream);
+
+    connection->blocked = false;
+    connection_flush(connection);
+}
+
+/* ── Closing ─────────────────────────────────────────────────────────────────────────────────── */
+
+void connection_abort(struct connection *connection)
+{
+    if (connection->state != CONNECTION_CLOSED) {
+        set_state(connection, CONNECTION_CLOSED);
+        stream_close(&connection->stream);
+    }
+}
+
+/* Sends what is queued, and reads no more. */
+static void linger(struct connection *connection)
+{
+    set_state(connection, CONNECTION_LINGERING);
+    connection_wake(connection);
+}
+
+static bool send_close(struct connection *connection, uint16_t code, const char *reason)
+{
+    struct bytes *frame = ws_frame_new_close(code, reason);
+
+    connection->close_code = code;
+    if (!frame || enqueue(connection, frame) < 0) {
+        connection_abort(connection);
+        return false;
+    }
+    return true;
+}
+
+void connection_close(struct connection *connection, enum close_code code)
+{
+    switch ((enum connection_state)connection->state) {
+    case CONNECTION_OPEN:
+        if (send_close(connection, (uint16_t)code, close_code_reason(code))) {
+            set_state(connection, CONNECTION_CLOSING);
+        }
+        break;
+    case CONNECTION_REQUEST:
+        if (connection->queue || connection->begun) {
+            linger(connection);
+        } else {
+            connection_abort(connection);
+        }
+        break;
+    case CONNECTION_ANSWERING:
+        connection_abort(connection);
+        break;
+    case CONNECTION_CLOSING:
+    case CONNECTION_LINGERING:
+    case CONNECTION_CLOSED:
+        break;
+    }
+}
+
+/* The peer's frames can't be read any further. */
+static void close_for_error(struct connection *connection, enum close_code code)
+{
+    if (connection->state == CONNECTION_CLOSING ||
+        send_close(connection, (uint16_t)code, close_code_reason(code))) {
+        linger(connection);
+    }
+}
+
+/* The peer's close frame is answered with its own code, unless it answers ours. */
+static void take_close(struct connection *connection, uint16_t code)
+{
+    if (connection->state == CONNECTION_OPEN) {
+        const bool empty = code == 1005;
+
+        if (!send_close(connection, empty ? CLOSE_NORMAL : code, "")) {
+            return;
+        }
+        connection->close_code = code;
+    }
+    linger(connection);
+}
+
+/* ── Reading ─────────────────────────────────────────────────────────────────────────────────── */
+
+static void refuse(struct connection *connection, int status, const char *why)
+{
+    struct text text = TEXT_EMPTY;
+
+    http_response_write_error(
+        &text, &(struct http_response){.status = status, .now = time(NULL), .close = true},
+        "BAD_REQUEST", why);
+    metric_add(connection->settings->metrics, metric_of_http_status((unsigned)status), 1);
+    set_state(connection, CONNECTION_ANSWERING);
+    connection_respond(connection, text_to_bytes(&text), true);
+    text_deinit(&text);
+}
+
+/* How much was used. */
+static size_t read_request(struct connection *connection, uint8_t *data, size_t len)
+{
+    size_t used = len;
+
+    if (!connection->request) {
+        connection->request = http_request_new();
+        if (!connection->request) {
+            connection_abort(connection);
+            return len;
+        }
+    }
+    switch (http_request_feed(connection->request, (const char *)data, len, &used)) {
+    case 0:
+        break;
+    case HTTP_REQUEST_COMPLETE:
+        set_state(connection, CONNECTION_ANSWERING);
+        connection->settings->events->on_request(connection, connection->request);
+        break;
+    case HTTP_REQUEST_BAD:
+        refuse(connection, 400, http_request_error(connection->request));
+        break;
+    case HTTP_REQUEST_TOO_LARGE:
+        refuse(connection, 431, "the request line and headers are too long");
+        break;
+    case HTTP_REQUEST_BODY_TOO_LARGE:
+        refuse(connection, 413, "the request's body is too long");
+        break;
+    default:
+        connection_abort(connection);
+    }
+    return used;
+}
+
+static void take_event(struct connection *connection, const struct ws_event *event)
+{
+    switch (event->opcode) {
+    case WS_PING:
+        connection_send(connection, ws_frame_new(WS_PONG, event->payload, event->len));
+        break;
+    case WS_PONG:
+        break; /* heard_ms says all that it says */
+    case WS_CLOSE:
+        take_close(connection, event->close_code);
+        break;
+    default:
+        if (connection->state == CONNECTION_OPEN) {
+            connection->settings->events->on_message(connection, event->opcode, event->payload,
+                                                     event->len);
+        }
+    }
+}
+
+static void frames_failed(struct connection *connection, int result)
+{
+    switch (result) {
+    case WS_PROTOCOL_ERROR:
+        close_for_error(connection, CLOSE_PROTOCOL_ERROR);
+        break;
+    case WS_INVALID_UTF8:
+        close_for_error(connection, CLOSE_INVALID_DATA);
+        break;
+    case WS_TOO_BIG:
+        close_for_error(connection, CLOSE_TOO_BIG);
+        break;
+    default:
+        close_for_error(connection, CLOSE_INTERNAL_ERROR);
+    }
+}
+
+static bool reads_frames(const struct connection *connection)
+{
+    return connection->state == CONNECTION_OPEN || connection->state == CONNECTION_CLOSING;
+}
+
+/* Reads all there is, up to the last call with nothing left, which frees what the last event lay
+ * in. */
+static void read_frames(struct connection *connection, uint8_t *data, size_t len)
+{
+    int r = WS_EVENT;
+
+    while (r == WS_EVENT && reads_frames(connection)) {
+        struct ws_event event;
+        size_t used = 0;
+
+        r = ws_parser_feed(&connection->parser, data, len, &used, &event);
+        if (r == WS_EVENT) {
+            data += used;
+            len -= used;
+            take_event(connection, &event);
+        } else if (r != 0) {
+            frames_failed(connection, r);
+        }
+    }
+}
+
+/* Keeps what follows a request that is still being answered, or answers that are still to go. */
+static void keep_input(struct connection *connection, const uint8_t *data, size_t len)
+{
+    connection->input = bytes_copy(data, (uint32_t)len);
+    if (!connection->input) {
+        connection_abort(connection);
+    }
+}
+
+static void take_input(struct connection *connection, uint8_t *data, size_t len)
+{
+    connection->is_reading = true;
+    while (len > 0) {
+        size_t used = len; /* LINGERING, CLOSED: dropped */
+
+        if (connection->state == CONNECTION_ANSWERING ||
+            (connection->state == CONNECTION_REQUEST && is_congested(connection))) {
+            keep_input(connection, data, len);
+        } else if (connection->state == CONNECTION_REQUEST) {
+            used = read_request(connection, data, len);
+        } else if (reads_frames(connection)) {
+            read_frames(connection, data, len);
+        }
+        data += used;
+        len -= used;
+    }
+    connection->is_reading = false;
+    update_reading(connection);
+}
+
+static void on_readable(struct stream *stream)
+{
+    struct connection *connection = CONTAINER_OF(stream, struct connection, stream);
+    uint8_t *data;
+    ssize_t n = stream_read(stream, &data);
+
+    if (n < 0) {
+        connection_abort(connection);
+    } else if (n > 0) {
+        metric_add(connection->settings->metrics, METRIC_BYTES_RECEIVED, (uint64_t)n);
+        connection->heard_ms = uv_now(connection->settings->loop);
+        take_input(connection, data, (size_t)n);
+    }
+}
+
+/* ── Answering ───────────────────────────────────────────────────────────────────────────────── */
+
+/* Goes on with what came behind the request, when the answer came later than the request's call. */
+static void go_on_reading(struct connection *connection)
+{
+    struct bytes *input = TAKE(connection->input);
+
+    if (!connection->is_reading) {
+        if (input) {
+            take_input(connection, input->data, input->len);
+        }
+        update_reading(connection);
+    }
+    bytes_unref(input);
+}
+
+/* The request is over; the response is queued. */
+static bool answer(struct connection *connection, struct bytes *response)
+{
+    assert(connection->state == CONNECTION_ANSWERING);
+    http_request_free(TAKE(connection->request));
+    if (!response || enqueue(connection, response) < 0) {
+        connection_abort(connection);
+        return false;
+    }
+    return true;
+}
+
+void connection_respond(struct connection *connection, struct bytes *response, bool close)
+{
+    if (!answer(connection, response)) {
+        return;
+    }
+    if (close) {
+        linger(connection);
+    } else {
+        set_state(connection, CONNECTION_REQUEST);
+    }
+    go_on_reading(connection);
+}
+
+void connection_upgrade(struct connection *connection, struct bytes *response)
+{
+    if (!answer(connection, response)) {
+        return;
+    }
+    ws_parser_init(&connection->parser, WS_PEER_CLIENT, connection->settings->max_message);
+    connection->is_websocket = true;
+    set_state(connection, CONNECTION_OPEN);
+    go_on_reading(connection);
+}
+
+/* ── Opening, and the end ────────────────────────────────────────────────────────────────────── */
+
+static void on_stream_closed(struct stream *stream)
+{
+    struct connection *connection = CONTAINER_OF(stream, struct connection, stream);
+
+    if (connection->is_websocket) {
+        ws_parser_deinit(&connection->parser);
+        /* 1006: no close frame was exchanged (RFC 6455, 7.1.5) */
+        metric_add(connection->settings->metrics,
+                   metric_of_close_code(connection->close_code ? connection->close_code : 1006), 1);
+    } else {
+        http_request_free(connection->request);
+    }
+    for (uint32_t i = 0; connection->queue && i < connection->queue->count; i++) {
+        bytes_unref(connection->queue->items[i]);
+    }
+    mem_free(connection->queue);
+    bytes_unref(connection->begun);
+    bytes_unref(connection->input);
+    connection->settings->events->on_closed(connection);
+}
+
+static const struct stream_events stream_events = {
+    .on_readable = on_readable,
+    .on_writable = on_writable,
+    .on_closed = on_stream_closed,
+};
+
+int connection_open(struct connection *connection, int fd,
+                    const struct connection_settings *settings)
+{
+    int r;
+
+    memset(connection, 0, sizeof(*connection));
+    r = stream_open(&connection->stream, settings->loop, fd, &stream_events);
+    if (r < 0) {
+        return r;
+    }
+    connection->settings = settings;
+    connection->heard_ms = uv_now(settings->loop);
+    update_reading(connection);
+    return 0;
+}

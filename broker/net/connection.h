@@ -1,0 +1,141 @@
+/* A client's connection: HTTP/1.1 requests, and after an upgrade WebSocket, until it closes.
+ *
+ * Receives   an accepted socket (clients.c); answers and frames (session.c, poller.c)
+ * Hands on   on_request, on_message and the rest, by the table of events
+ * Owns       the stream, the request being read, the parser, what could not be written yet
+ *
+ * Output. Answers and frames meant for this client alone wait in a short queue. Frames of tasks do
+ * not: when the socket takes bytes, at a loop turn's end, the connection asks for them (on_collect)
+ * and says which it took (on_taken). What is written of a frame is finished first; so a slow client
+ * holds one half-written frame at the most, and gets what is newest when it reads on.
+ *
+ * States
+ *   CONNECTION_REQUEST    reads a request                          -> ANSWERING, LINGERING
+ *   CONNECTION_ANSWERING  on_request came; no reading               -> REQUEST, OPEN, LINGERING
+ *   CONNECTION_OPEN       WebSocket                                -> CLOSING
+ *   CONNECTION_CLOSING    a close frame is queued or sent; waits for the peer's, reading on
+ *                                                                  -> LINGERING
+ *   CONNECTION_LINGERING  the last bytes are being sent; what comes is dropped, since closing a
+ * socket with unread bytes would cut off what was sent CONNECTION_CLOSED     the stream is closing;
+ * on_closed comes (from any)
+ */
+#ifndef PROGRESSD_BROKER_NET_CONNECTION_H
+#define PROGRESSD_BROKER_NET_CONNECTION_H
+
+#include "broker/net/stream.h"
+#include "common/bytes.h"
+#include "common/metrics.h"
+#include "proto/http_request.h"
+#include "proto/message_tables.h"
+#include "proto/ws_frame.h"
+
+struct connection;
+
+/* A frame that the owner offers, borrowed; the context comes back with on_taken. */
+struct connection_frame {
+    struct bytes *frame;
+    void *context;
+    uint64_t n;
+};
+
+/* Most frames that are written at once. */
+#define CONNECTION_BATCH 64
+
+struct connection_events {
+    /* A whole request: answer it by connection_respond() or connection_upgrade(), now or later. It
+     * stays valid until then. */
+    void (*on_request)(struct connection *connection, const struct http_request *request);
+    /* A whole WebSocket message; the payload is valid during the call. Text is valid UTF-8. */
+    void (*on_message)(struct connection *connection, enum ws_opcode opcode, const uint8_t *payload,
+                       uint32_t len);
+    /* Room for at most `max` (>= TASK_MESSAGE_TYPES) frames: fills in those that are due, in order.
+     * How many. */
+    size_t (*on_collect)(struct connection *connection, struct connection_frame *frames,
+                         size_t max);
+    /* A frame of the last on_collect was written, or begun. */
+    void (*on_taken)(struct connection *connection, const struct connection_frame *frame);
+    /* There is something to write: see to it that connection_flush() is called at the turn's end.
+     * Comes at most once until then. */
+    void (*on_flush_due)(struct connection *connection);
+    /* CLOSING or LINGERING begins: see to it that connection_abort() ends it if on_closed takes too
+     * long. */
+    void (*on_ending)(struct connection *connection);
+    /* The connection is over, and its memory may go. */
+    void (*on_closed)(struct connection *connection);
+};
+
+/* What all connections of a process share. Borrowed. */
+struct connection_settings {
+    uv_loop_t *loop;
+    struct metrics_slot *metrics;
+    uint32_t max_message; /* bytes of a WebSocket message */
+    const struct connection_events *events;
+};
+
+enum connection_state {
+    CONNECTION_REQUEST,
+    CONNECTION_ANSWERING,
+    CONNECTION_OPEN,
+    CONNECTION_CLOSING,
+    CONNECTION_LINGERING,
+    CONNECTION_CLOSED,
+};
+
+struct connection_queue;
+
+struct connection {
+    struct stream stream;
+    const struct connection_settings *settings;
+    union {
+        struct http_request *request; /* REQUEST, ANSWERING; NULL between requests */
+        struct ws_parser parser;      /* from OPEN on */
+    };
+    struct connection_queue *queue; /* bytes for this client alone; NULL: none */
+    struct bytes *begun;            /* written up to begun_at; NULL: none */
+    struct bytes *input;            /* read, but not looked at while ANSWERING; NULL: none */
+    uint32_t begun_at;
+    uint16_t close_code; /* what the connection was closed with; 0: none */
+    uint64_t heard_ms;   /* when the last bytes came, by uv_now() */
+    uint8_t state;       /* enum connection_state */
+    bool is_websocket;   /* the handshake succeeded */
+    bool flush_due;      /* on_flush_due came, connection_flush() has not */
+    bool blocked;        /* the socket takes nothing now */
+    bool is_reading;     /* within take_input(), which goes on by itself */
+    bool is_shut;        /* LINGERING: all is sent, and the peer was told so */
+};
+
+/* Takes over an accepted socket, also on failure. `settings` must outlive the connection. 0, or a
+ * UV_E* when nothing was opened and no event comes. */
+int connection_open(struct connection *connection, int fd,
+                    const struct connection_settings *settings) MUST_CHECK;
+
+/* Answers the request of on_request with a whole response. `close`: and no further request. */
+void connection_respond(struct connection *connection, struct bytes *response, bool close);
+
+/* Answers it with 101: WebSocket from here on. */
+void connection_upgrade(struct connection *connection, struct bytes *response);
+
+/* Queues a frame for this client alone. Takes the reference over; NULL closes the connection
+ * (1011), since it stands for a frame that no memory was left for. */
+void connection_send(struct connection *connection, struct bytes *frame);
+
+/* Frames of tasks are due: on_collect will be called. Cheap, may be called any number of times. */
+void connection_wake(struct connection *connection);
+
+/* Writes what is due. The owner calls it at the end of the loop turn in which on_flush_due came. */
+void connection_flush(struct connection *connection);
+
+/* Begins to close: a WebSocket with a close frame, which is sent after what is queued; anything
+ * else at once. The owner calls connection_abort() if on_closed takes too long. */
+void connection_close(struct connection *connection, enum close_code code);
+
+/* Closes without a further word. */
+void connection_abort(struct connection *connection);
+
+/* Whether it waits for the socket to take bytes. */
+static inline bool connection_is_blocked(const struct connection *connection)
+{
+    return connection->blocked;
+}
+
+#endif

@@ -1,0 +1,259 @@
+#include "broker/process/child_process.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "broker/process/child.h"
+#include "common/log.h"
+
+#define MODULE "child_process"
+
+const char *child_state_name(enum child_state state)
+{
+    static const char *const names[] = {
+#define X(name, text) [name] = text,
+        CHILD_STATES(X)
+#undef X
+    };
+    return names[state];
+}
+
+/* The only writer of the state. */
+static void set_state(struct child_process *child, enum child_state state)
+{
+    static const bool allowed[][CHILD_STOPPED + 1] = {
+        [CHILD_IDLE] = {[CHILD_STARTING] = true, [CHILD_STOPPED] = true},
+        [CHILD_STARTING] = {[CHILD_READY] = true, [CHILD_STOPPING] = true, [CHILD_DEAD] = true},
+        [CHILD_READY] = {[CHILD_STOPPING] = true, [CHILD_DEAD] = true},
+        [CHILD_STOPPING] = {[CHILD_DEAD] = true},
+        [CHILD_DEAD] = {[CHILD_STARTING] = true, [CHILD_PAUSING] = true, [CHILD_STOPPED] = true},
+        [CHILD_PAUSING] = {[CHILD_STARTING] = true, [CHILD_STOPPED] = true},
+        [CHILD_STOPPED] = {false},
+    };
+
+    assert(allowed[child->state][state]);
+    log_event(LOG_DEBUG, MODULE, "state", LOG_TEXT("role", child->role),
+              LOG_INT("slot", child->slot), LOG_TEXT("from", child_state_name(child->state)),
+              LOG_TEXT("to", child_state_name(state)));
+    child->state = state;
+}
+
+static bool is_running(const struct child_process *child)
+{
+    return child->state == CHILD_STARTING || child->state == CHILD_READY ||
+           child->state == CHILD_STOPPING;
+}
+
+static void set_timer(struct child_process *child, uint64_t in_ms, uv_timer_cb on_timer)
+{
+    /* Fails only for a closing handle. */
+    int r = uv_timer_start(&child->timer, on_timer, in_ms, 0);
+
+    assert(r == 0);
+    (void)r;
+}
+
+/* ── The end of a process, and what follows ──────────────────────────────────────────────────── */
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct child_process *child = CONTAINER_OF(handle, struct child_process, timer);
+
+    child->settings->events->on_stopped(child);
+}
+
+static void finish(struct child_process *child)
+{
+    set_state(child, CHILD_STOPPED);
+    uv_close((uv_handle_t *)&child->timer, on_timer_closed);
+}
+
+static void spawn(struct child_process *child);
+
+static void on_pause_over(uv_timer_t *timer)
+{
+    struct child_process *child = CONTAINER_OF(timer, struct child_process, timer);
+
+    spawn(child);
+}
+
+/* Nothing of the last process is open any more. */
+static void replace(struct child_process *child)
+{
+    uint64_t pause;
+
+    if (child->ending) {
+        finish(child);
+        return;
+    }
+    child->restarts++;
+    pause = respawn_pause(&child->respawn, uv_now(child->settings->loop) - child->spawned_ms);
+    if (pause == 0) {
+        spawn(child);
+        return;
+    }
+    log_event(LOG_WARN, MODULE, "dies soon after its start, waiting before the next",
+              LOG_TEXT("role", child->role), LOG_INT("slot", child->slot),
+              LOG_INT("pause_ms", (int64_t)pause));
+    set_state(child, CHILD_PAUSING);
+    set_timer(child, pause, on_pause_over);
+}
+
+static void on_handle_closed(struct child_process *child)
+{
+    if (--child->open_handles == 0) {
+        replace(child);
+    }
+}
+
+static void on_process_closed(uv_handle_t *handle)
+{
+    on_handle_closed(CONTAINER_OF(handle, struct child_process, process));
+}
+
+static void on_control_closed(struct control *control)
+{
+    on_handle_closed(CONTAINER_OF(control, struct child_process, control));
+}
+
+static void log_exit(const struct child_process *child, int64_t status, int signal)
+{
+    const bool expected = child->state == CHILD_STOPPING && status == 0 && signal == 0;
+
+    log_event(expected ? LOG_INFO : LOG_ERROR, MODULE, "exited", LOG_TEXT("role", child->role),
+              LOG_INT("slot", child->slot), LOG_INT("pid", child->pid),
+              signal != 0 ? LOG_TEXT("signal", strsignal(signal)) : LOG_INT("status", status));
+}
+
+static void on_exit_of_process(uv_process_t *process, int64_t status, int signal)
+{
+    struct child_process *child = CONTAINER_OF(process, struct child_process, process);
+
+    log_exit(child, status, signal);
+    set_state(child, CHILD_DEAD);
+    child->pid = 0;
+    uv_timer_stop(&child->timer);
+    child->settings->events->on_exited(child);
+    uv_close((uv_handle_t *)&child->process, on_process_closed);
+    control_close(&child->control);
+}
+
+/* ── Starting ────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_line(struct control *control, const char *line)
+{
+    struct child_process *child = CONTAINER_OF(control, struct child_process, control);
+
+    if (child->state == CHILD_STARTING && strcmp(line, "ready") == 0) {
+        set_state(child, CHILD_READY);
+        child->settings->events->on_ready(child);
+    }
+}
+
+/* The child's end, which shows in its exit as well. */
+static void on_end(struct control *control)
+{
+}
+
+static const struct control_events control_events = {
+    .on_line = on_line,
+    .on_end = on_end,
+    .on_closed = on_control_closed,
+};
+
+static int spawn_process(struct child_process *child)
+{
+    const struct child_process_settings *settings = child->settings;
+    char slot[16];
+    char *const argv[] = {"progressd", (char *)child->role, slot, NULL};
+    uv_stdio_container_t stdio[] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_IGNORE},
+        {.flags = UV_INHERIT_FD, .data.fd = 2},
+        [CHILD_CONTROL_FD] = {.flags = UV_CREATE_PIPE | UV_READABLE_PIPE | UV_WRITABLE_PIPE,
+                              .data.stream = (uv_stream_t *)&child->control.pipe},
+        [CHILD_CONFIG_FD] = {.flags = UV_INHERIT_FD, .data.fd = settings->config_fd},
+        [CHILD_METRICS_FD] = {.flags = UV_INHERIT_FD, .data.fd = settings->metrics_fd},
+        [CHILD_LISTEN_FD] = {.flags = UV_INHERIT_FD, .data.fd = settings->listen_fd},
+    };
+    const bool is_worker = strcmp(child->role, CHILD_ROLE_WORKER) == 0;
+    const uv_process_options_t options = {
+        .exit_cb = on_exit_of_process,
+        .file = "/proc/self/exe",
+        .args = (char **)argv,
+        .stdio = stdio,
+        .stdio_count = is_worker ? CHILD_LISTEN_FD + 1 : CHILD_LISTEN_FD,
+    };
+
+    snprintf(slot, sizeof(slot), "%u", child->slot);
+    control_init(&child->control, settings->loop, &control_events);
+    child->open_handles = 2;
+    return uv_spawn(settings->loop, &child->process, &options);
+}
+
+static void spawn(struct child_process *child)
+{
+    int r = spawn_process(child);
+
+    child->spawned_ms = uv_now(child->settings->loop);
+    child->started_at_s = (uint64_t)time(NULL);
+    set_state(child, CHILD_STARTING);
+    if (r == 0) {
+        child->pid = child->process.pid;
+        r = control_start(&child->control); /* fails only for a closing pipe */
+        assert(r == 0);
+        return;
+    }
+    log_event(LOG_ERROR, MODULE, "cannot start a process", LOG_TEXT("role", child->role),
+              LOG_INT("slot", child->slot), LOG_TEXT("why", uv_strerror(r)));
+    set_state(child, CHILD_DEAD);
+    uv_close((uv_handle_t *)&child->process, on_process_closed);
+    control_close(&child->control);
+}
+
+void child_process_init(struct child_process *child, const struct child_process_settings *settings,
+                        const char *role, uint32_t slot)
+{
+    *child = (struct child_process){.settings = settings, .role = role, .slot = slot};
+    uv_timer_init(settings->loop, &child->timer);
+}
+
+void child_process_start(struct child_process *child)
+{
+    spawn(child);
+}
+
+/* ── Stopping ────────────────────────────────────────────────────────────────────────────────── */
+
+void child_process_kill(struct child_process *child)
+{
+    if (is_running(child)) {
+        (void)uv_process_kill(&child->process, SIGKILL);
+    }
+}
+
+static void on_patience_over(uv_timer_t *timer)
+{
+    struct child_process *child = CONTAINER_OF(timer, struct child_process, timer);
+
+    log_event(LOG_ERROR, MODULE, "does not stop, killing it", LOG_TEXT("role", child->role),
+              LOG_INT("slot", child->slot), LOG_INT("pid", child->pid));
+    child_process_kill(child);
+}
+
+void child_process_stop(struct child_process *child, unsigned close_code, uint64_t patience_ms)
+{
+    char line[CONTROL_LINE_MAX];
+
+    child->ending = true;
+    if (is_running(child)) {
+        snprintf(line, sizeof(line), "stop %u", close_code);
+        control_send(&child->control, line);
+        set_state(child, CHILD_STOPPING);
+        set_timer(child, patience_ms, on_patience_over);
+    } else if (child->state == CHILD_IDLE || child->state == CHILD_PAUSING) {
+        finish(child);
+    }
+}

@@ -1,0 +1,97 @@
+/* One worker or recorder, as the supervisor sees it: started, replaced when it dies, stopped.
+ *
+ * Receives   start and stop, from supervisor
+ * Hands on   on_ready, on_exited, on_stopped; orders over the control pipe
+ * Owns       the process and its control pipe; borrows the descriptors that it hands down
+ *
+ * A child is this program again, by /proc/self/exe: so it is the same version, also when the file
+ * on disk has been replaced. What it finds open is in child.h.
+ *
+ * States
+ *   IDLE      not started yet                                       -> STARTING, STOPPED
+ *   STARTING  runs, and has not said "ready"                        -> READY, STOPPING, DEAD
+ *   READY     runs, and said so                                     -> STOPPING, DEAD
+ *   STOPPING  was told to stop; is killed when its time is up       -> DEAD
+ *   DEAD      has exited; its handles are closing                   -> STARTING, PAUSING, STOPPED
+ *   PAUSING   waits for its next start, since it keeps dying        -> STARTING, STOPPED
+ *   STOPPED   for good; nothing of it is open
+ */
+#ifndef PROGRESSD_BROKER_PROCESS_CHILD_PROCESS_H
+#define PROGRESSD_BROKER_PROCESS_CHILD_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/process/control.h"
+#include "broker/process/respawn.h"
+
+#define CHILD_STATES(X)           \
+    X(CHILD_IDLE, "idle")         \
+    X(CHILD_STARTING, "starting") \
+    X(CHILD_READY, "ready")       \
+    X(CHILD_STOPPING, "stopping") \
+    X(CHILD_DEAD, "dead")         \
+    X(CHILD_PAUSING, "pausing")   \
+    X(CHILD_STOPPED, "stopped")
+
+enum child_state {
+#define X(name, text) name,
+    CHILD_STATES(X)
+#undef X
+};
+
+struct child_process;
+
+struct child_process_events {
+    /* It said "ready". */
+    void (*on_ready)(struct child_process *child);
+    /* It has exited, and will be replaced unless it was told to stop. */
+    void (*on_exited)(struct child_process *child);
+    /* STOPPED: once, after child_process_stop(). */
+    void (*on_stopped)(struct child_process *child);
+};
+
+/* What all children share. Borrowed. */
+struct child_process_settings {
+    uv_loop_t *loop;
+    int config_fd, metrics_fd, listen_fd; /* listen_fd is for workers */
+    const struct child_process_events *events;
+    void *owner;
+};
+
+/* Embedded. The members up to `restarts` may be read. */
+struct child_process {
+    const struct child_process_settings *settings;
+    const char *role; /* CHILD_ROLE_* */
+    uint32_t slot;
+    enum child_state state;
+    int pid;               /* 0 unless it runs */
+    uint64_t started_at_s; /* since 1970 */
+    uint32_t restarts;     /* how often it was replaced */
+
+    uv_process_t process;
+    struct control control;
+    uv_timer_t timer; /* PAUSING: the next start; STOPPING: the kill */
+    uint64_t spawned_ms;
+    struct respawn respawn;
+    uint8_t open_handles; /* of process and control */
+    bool ending;          /* child_process_stop() was called: DEAD leads to STOPPED */
+};
+
+/* Prepares a child of `role` with its slot of the metrics page. */
+void child_process_init(struct child_process *child, const struct child_process_settings *settings,
+                        const char *role, uint32_t slot);
+
+/* Starts it. If the system has no room for another process, it tries again by itself. */
+void child_process_start(struct child_process *child);
+
+/* Tells it to send its clients away with that close code, and kills it if it hasn't exited after
+ * `patience_ms`. on_stopped comes, perhaps before this returns. */
+void child_process_stop(struct child_process *child, unsigned close_code, uint64_t patience_ms);
+
+/* Kills it, if it runs. */
+void child_process_kill(struct child_process *child);
+
+const char *child_state_name(enum child_state state);
+
+#endif

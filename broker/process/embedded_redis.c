@@ -1,0 +1,600 @@
+#include "broker/process/embedded_redis.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/process/respawn.h"
+#include "broker/redis/redis_connection.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/state_dir.h"
+
+#define MODULE "embedded_redis"
+#define TICK_MS 50              /* how often it is asked whether it answers */
+#define ANSWER_TIMEOUT_MS 10000 /* it answers also while it loads its data */
+#define STOP_TIMEOUT_MS 10000
+
+/* What a socket's path may take. The directory's other files have names that are no longer. */
+#define PATH_SIZE sizeof(((struct sockaddr_un *)NULL)->sun_path)
+
+#define EMBEDDED_STATES(X)           \
+    X(EMBEDDED_LOOKING, "looking")   \
+    X(EMBEDDED_TAKEN, "taken")       \
+    X(EMBEDDED_STARTING, "starting") \
+    X(EMBEDDED_RUNNING, "running")   \
+    X(EMBEDDED_PAUSING, "pausing")   \
+    X(EMBEDDED_FAILED, "failed")     \
+    X(EMBEDDED_STOPPING, "stopping") \
+    X(EMBEDDED_STOPPED, "stopped")
+
+enum embedded_state {
+#define X(name, text) name,
+    EMBEDDED_STATES(X)
+#undef X
+};
+
+struct embedded_redis {
+    uv_loop_t *loop;
+    const struct embedded_redis_events *events;
+    void *owner;
+    enum embedded_state state;
+    bool announced; /* on_ready was called */
+    int lock_fd;
+    char *state_dir;
+    struct config_redis server; /* where it answers */
+    uv_timer_t timer;           /* LOOKING, STARTING: the next question; PAUSING: the next start;
+                                   STOPPING: the kill */
+    uint64_t since_ms;          /* LOOKING, STARTING: when that began */
+    bool timer_exists, process_exists, connection_exists; /* until their handles are closed */
+    uv_process_t process;
+    struct redis_connection connection; /* asks whether it answers; TAKEN: tells when it ends */
+    int taken_pid;
+    struct respawn respawn;
+};
+
+static const char *state_name(enum embedded_state state)
+{
+    static const char *const names[] = {
+#define X(name, text) [name] = text,
+        EMBEDDED_STATES(X)
+#undef X
+    };
+    return names[state];
+}
+
+/* The only writer of the state. */
+static void set_state(struct embedded_redis *redis, enum embedded_state state)
+{
+    static const bool allowed[][EMBEDDED_STOPPED + 1] = {
+        [EMBEDDED_LOOKING] = {[EMBEDDED_TAKEN] = true,
+                              [EMBEDDED_STARTING] = true,
+                              [EMBEDDED_FAILED] = true,
+                              [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_TAKEN] = {[EMBEDDED_LOOKING] = true, [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_STARTING] = {[EMBEDDED_RUNNING] = true,
+                               [EMBEDDED_PAUSING] = true,
+                               [EMBEDDED_FAILED] = true,
+                               [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_RUNNING] = {[EMBEDDED_PAUSING] = true, [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_PAUSING] = {[EMBEDDED_LOOKING] = true, [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_FAILED] = {[EMBEDDED_STOPPING] = true},
+        [EMBEDDED_STOPPING] = {[EMBEDDED_STOPPED] = true},
+        [EMBEDDED_STOPPED] = {false},
+    };
+
+    assert(allowed[redis->state][state]);
+    log_event(LOG_DEBUG, MODULE, "state", LOG_TEXT("from", state_name(redis->state)),
+              LOG_TEXT("to", state_name(state)));
+    redis->state = state;
+}
+
+static void set_timer(struct embedded_redis *redis, uv_timer_cb on_timer, uint64_t in_ms,
+                      uint64_t repeat_ms)
+{
+    /* Fails only for a closing handle. */
+    int r = uv_timer_start(&redis->timer, on_timer, in_ms, repeat_ms);
+
+    assert(r == 0);
+    (void)r;
+}
+
+static bool is_process_running(const struct embedded_redis *redis)
+{
+    return redis->process_exists && !uv_is_closing((const uv_handle_t *)&redis->process);
+}
+
+/* ── The end ─────────────────────────────────────────────────────────────────────────────────── */
+
+static void after_closing(struct embedded_redis *redis)
+{
+    void (*on_stopped)(void *) = redis->events->on_stopped;
+    void *owner = redis->owner;
+
+    if (redis->state != EMBEDDED_STOPPED || redis->timer_exists || redis->process_exists ||
+        redis->connection_exists) {
+        return;
+    }
+    close(redis->lock_fd);
+    mem_free(redis->server.path);
+    mem_free(redis->state_dir);
+    mem_free(redis);
+    on_stopped(owner);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct embedded_redis *redis = CONTAINER_OF(handle, struct embedded_redis, timer);
+
+    redis->timer_exists = false;
+    after_closing(redis);
+}
+
+static void finish(struct embedded_redis *redis)
+{
+    set_state(redis, EMBEDDED_STOPPED);
+    uv_close((uv_handle_t *)&redis->timer, on_timer_closed);
+    if (redis->connection_exists) {
+        redis_connection_close(&redis->connection);
+    }
+}
+
+/* It never answered. */
+static void fail(struct embedded_redis *redis, const char *why)
+{
+    uv_timer_stop(&redis->timer);
+    set_state(redis, EMBEDDED_FAILED);
+    redis->events->on_failed(redis->owner, why);
+}
+
+/* ── Its answer ──────────────────────────────────────────────────────────────────────────────── */
+
+static void look(struct embedded_redis *redis);
+static void start_server(struct embedded_redis *redis);
+
+/* The number behind "name:" in INFO's text, or 0. */
+static int info_number(const char *info, const char *name)
+{
+    const char *at = strstr(info, name);
+
+    return at ? atoi(at + strlen(name)) : 0;
+}
+
+static void announce(struct embedded_redis *redis)
+{
+    if (!redis->announced) {
+        redis->announced = true;
+        redis->events->on_ready(redis->owner);
+    }
+}
+
+static void use(struct embedded_redis *redis, int pid)
+{
+    const bool ours = redis->state == EMBEDDED_STARTING;
+
+    uv_timer_stop(&redis->timer);
+    set_state(redis, ours ? EMBEDDED_RUNNING : EMBEDDED_TAKEN);
+    log_event(ours ? LOG_INFO : LOG_WARN, MODULE,
+              ours ? "Redis started" : "took over a Redis that was running",
+              LOG_TEXT("socket", redis->server.path), LOG_INT("pid", pid));
+    if (ours) {
+        redis_connection_close(&redis->connection); /* our own process' end is heard of anyway */
+    } else {
+        redis->taken_pid = pid;
+    }
+    announce(redis);
+}
+
+static void on_info(void *context, const redisReply *reply)
+{
+    struct embedded_redis *redis = context;
+    char why[256];
+
+    if (!reply || (redis->state != EMBEDDED_LOOKING && redis->state != EMBEDDED_STARTING)) {
+        return;
+    }
+    if (reply->type != REDIS_REPLY_STRING) {
+        snprintf(why, sizeof(why), "the Redis on %s refuses: %s", redis->server.path,
+                 reply->type == REDIS_REPLY_ERROR ? reply->str : "no INFO");
+    } else if (info_number(reply->str, "redis_version:") < 7) {
+        snprintf(why, sizeof(why), "the Redis on %s is older than 7.0, which is needed",
+                 redis->server.path);
+    } else {
+        use(redis, info_number(reply->str, "process_id:"));
+        return;
+    }
+    if (redis->announced) {
+        log_event(LOG_ERROR, MODULE, "Redis can't be used", LOG_TEXT("why", why));
+    } else {
+        fail(redis, why);
+    }
+}
+
+static void on_open(struct redis_connection *connection)
+{
+    struct embedded_redis *redis = CONTAINER_OF(connection, struct embedded_redis, connection);
+
+    if (redis_connection_send(connection, on_info, redis, 2,
+                              (struct span[]){SPAN_OF("INFO"), SPAN_OF("default")}) < 0) {
+        redis_connection_close(connection);
+    }
+}
+
+static void on_push(struct redis_connection *connection, const redisReply *reply)
+{
+}
+
+static void on_connection_failed(struct redis_connection *connection, const char *why)
+{
+    log_event(LOG_DEBUG, MODULE, "no answer", LOG_TEXT("why", why));
+    redis_connection_close(connection);
+}
+
+static void on_connection_closed(struct redis_connection *connection)
+{
+    struct embedded_redis *redis = CONTAINER_OF(connection, struct embedded_redis, connection);
+
+    redis->connection_exists = false;
+    switch (redis->state) {
+    case EMBEDDED_LOOKING: /* nobody is there */
+        start_server(redis);
+        break;
+    case EMBEDDED_TAKEN:
+        log_event(LOG_WARN, MODULE, "the Redis that was taken over is gone",
+                  LOG_INT("pid", redis->taken_pid));
+        look(redis);
+        break;
+    case EMBEDDED_STOPPING:
+        if (!redis->process_exists) {
+            finish(redis);
+        }
+        break;
+    case EMBEDDED_STOPPED:
+        after_closing(redis);
+        break;
+    case EMBEDDED_STARTING: /* the timer asks again */
+    case EMBEDDED_RUNNING:
+    case EMBEDDED_PAUSING:
+    case EMBEDDED_FAILED:
+        break;
+    }
+}
+
+static const struct redis_connection_events connection_events = {
+    .on_open = on_open,
+    .on_push = on_push,
+    .on_failed = on_connection_failed,
+    .on_closed = on_connection_closed,
+};
+
+static void ask(struct embedded_redis *redis)
+{
+    redis->connection_exists = true;
+    if (redis_connection_open(&redis->connection, redis->loop, &redis->server, &connection_events) <
+        0) {
+        redis->connection_exists = false; /* the timer asks again */
+    }
+}
+
+static void on_answer_overdue(struct embedded_redis *redis)
+{
+    char why[256];
+
+    if (redis->state == EMBEDDED_STARTING) {
+        log_event(LOG_ERROR, MODULE, "Redis does not answer, killing it");
+        uv_timer_stop(&redis->timer);
+        (void)uv_process_kill(&redis->process, SIGKILL);
+    } else if (redis->announced) {
+        log_event(LOG_ERROR, MODULE, "a process holds the socket, but does not answer",
+                  LOG_TEXT("socket", redis->server.path));
+        redis->since_ms = uv_now(redis->loop);
+    } else {
+        snprintf(why, sizeof(why), "a process holds %s, but does not answer", redis->server.path);
+        fail(redis, why);
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct embedded_redis *redis = CONTAINER_OF(timer, struct embedded_redis, timer);
+
+    if (uv_now(redis->loop) - redis->since_ms >= ANSWER_TIMEOUT_MS) {
+        on_answer_overdue(redis);
+    } else if (!redis->connection_exists) {
+        ask(redis);
+    }
+}
+
+/* Asks, and asks again at each tick until there is an answer or none can come. */
+static void await_answer(struct embedded_redis *redis, enum embedded_state state)
+{
+    set_state(redis, state);
+    redis->since_ms = uv_now(redis->loop);
+    set_timer(redis, on_tick, state == EMBEDDED_LOOKING ? 0 : TICK_MS, TICK_MS);
+}
+
+static void look(struct embedded_redis *redis)
+{
+    await_answer(redis, EMBEDDED_LOOKING);
+}
+
+/* ── A process of our own ────────────────────────────────────────────────────────────────────── */
+
+static void on_pause_over(uv_timer_t *timer)
+{
+    look(CONTAINER_OF(timer, struct embedded_redis, timer));
+}
+
+static void on_process_closed(uv_handle_t *handle)
+{
+    struct embedded_redis *redis = CONTAINER_OF(handle, struct embedded_redis, process);
+
+    redis->process_exists = false;
+    if (redis->state == EMBEDDED_STOPPING) {
+        finish(redis);
+    }
+    after_closing(redis);
+}
+
+static void log_exit(const struct embedded_redis *redis, int64_t status, int signal)
+{
+    const bool expected = redis->state == EMBEDDED_STOPPING && status == 0;
+
+    log_event(expected ? LOG_INFO : LOG_ERROR, MODULE, "Redis exited",
+              LOG_INT("pid", redis->process.pid),
+              signal != 0 ? LOG_TEXT("signal", strsignal(signal)) : LOG_INT("status", status));
+}
+
+static void tell_why_not_started(struct embedded_redis *redis, int64_t status)
+{
+    char why[PATH_SIZE + 64];
+
+    if (status == EMBEDDED_REDIS_EXIT_NOT_FOUND) {
+        fail(redis, "redis-server is not installed, or not in PATH; install it, or name a Redis "
+                    "with --redis-url");
+        return;
+    }
+    snprintf(why, sizeof(why), "redis-server did not start, see %s/" EMBEDDED_REDIS_LOG,
+             redis->state_dir);
+    fail(redis, why);
+}
+
+/* Ours is gone, or could not be started. */
+static void come_back(struct embedded_redis *redis)
+{
+    uint64_t lived = uv_now(redis->loop) - redis->since_ms;
+
+    set_state(redis, EMBEDDED_PAUSING);
+    set_timer(redis, on_pause_over, respawn_pause(&redis->respawn, lived), 0);
+}
+
+static void on_process_exit(uv_process_t *process, int64_t status, int signal)
+{
+    struct embedded_redis *redis = CONTAINER_OF(process, struct embedded_redis, process);
+
+    log_exit(redis, status, signal);
+    uv_close((uv_handle_t *)process, on_process_closed);
+    if (redis->state != EMBEDDED_STARTING && redis->state != EMBEDDED_RUNNING) {
+        return;
+    }
+    if (redis->announced) {
+        come_back(redis);
+    } else {
+        tell_why_not_started(redis, status);
+    }
+}
+
+static int spawn(struct embedded_redis *redis)
+{
+    char parent[16], log[PATH_SIZE];
+    char *argv[] = {
+        "progressd", EMBEDDED_REDIS_ROLE, parent, "redis-server",
+        /* nowhere but on the socket, and for this user only */
+        "--port", "0", "--unixsocket", redis->server.path, "--unixsocketperm", "700",
+        /* every write is kept; a full memory refuses new ones rather than forget old ones */
+        "--dir", redis->state_dir, "--appendonly", "yes", "--save", "", "--maxmemory-policy",
+        "noeviction", "--daemonize", "no", "--logfile", log, NULL};
+    const uv_stdio_container_t stdio[] = {
+        {.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = UV_INHERIT_FD, .data.fd = 2}};
+    const uv_process_options_t options = {
+        .exit_cb = on_process_exit,
+        .file = "/proc/self/exe",
+        .args = argv,
+        .stdio = (uv_stdio_container_t *)stdio,
+        .stdio_count = ARRAY_LEN(stdio),
+    };
+
+    snprintf(parent, sizeof(parent), "%d", (int)getpid());
+    snprintf(log, sizeof(log), "%s/" EMBEDDED_REDIS_LOG, redis->state_dir);
+    redis->process_exists = true;
+    return uv_spawn(redis->loop, &redis->process, &options);
+}
+
+static void start_server(struct embedded_redis *redis)
+{
+    int r = spawn(redis);
+
+    await_answer(redis, EMBEDDED_STARTING);
+    if (r < 0) {
+        log_event(LOG_ERROR, MODULE, "cannot start a process", LOG_TEXT("why", uv_strerror(r)));
+        uv_close((uv_handle_t *)&redis->process, on_process_closed);
+        come_back(redis);
+    }
+}
+
+int embedded_redis_exec(int parent, char *const *argv)
+{
+    /* A group of its own, so that Ctrl-C in a terminal doesn't end it before its users. */
+    if (setpgid(0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) < 0) {
+        return EMBEDDED_REDIS_EXIT_FAILED;
+    }
+    /* The parent may have died before the line above. */
+    if (getppid() != parent) {
+        return EMBEDDED_REDIS_EXIT_FAILED;
+    }
+    execvp(argv[0], argv);
+    return errno == ENOENT ? EMBEDDED_REDIS_EXIT_NOT_FOUND : EMBEDDED_REDIS_EXIT_FAILED;
+}
+
+/* ── Opening ─────────────────────────────────────────────────────────────────────────────────── */
+
+/* A state directory is for one embedded Redis. The lock's descriptor, or a failure as of
+ * embedded_redis_open(). */
+static int lock_state_dir(const char *state_dir, int *ret_fd, char why[EMBEDDED_REDIS_WHY_SIZE])
+{
+    char path[PATH_SIZE];
+    int fd, r = state_dir_make(state_dir);
+
+    if (r < 0) {
+        snprintf(why, EMBEDDED_REDIS_WHY_SIZE, "cannot make the state directory %s: %s", state_dir,
+                 strerror(-r));
+        return EMBEDDED_REDIS_INVALID;
+    }
+    snprintf(path, sizeof(path), "%s/" EMBEDDED_REDIS_LOCK, state_dir);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        snprintf(why, EMBEDDED_REDIS_WHY_SIZE, "cannot open %s: %s", path, strerror(errno));
+        return EMBEDDED_REDIS_INVALID;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        snprintf(why, EMBEDDED_REDIS_WHY_SIZE,
+                 "another progressd uses the state directory %s; give this one its own with "
+                 "--state-dir",
+                 state_dir);
+        close(fd);
+        return EMBEDDED_REDIS_INVALID;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+static char *join(const char *directory, const char *name)
+{
+    struct text path = TEXT_EMPTY;
+    char *copy;
+
+    text_printf(&path, "%s/%s", directory, name);
+    copy = text_failed(&path) ? NULL : mem_strndup(path.data, path.len);
+    text_deinit(&path);
+    return copy;
+}
+
+/* What needs memory, before anything is opened. NULL when there is none. */
+static struct embedded_redis *allocate(const char *state_dir)
+{
+    struct embedded_redis *redis = mem_zalloc(1, sizeof(*redis));
+    char *copy = mem_strndup(state_dir, strlen(state_dir));
+    char *path = join(state_dir, EMBEDDED_REDIS_SOCKET);
+
+    if (!redis || !copy || !path) {
+        mem_free(redis);
+        mem_free(copy);
+        mem_free(path);
+        return NULL;
+    }
+    redis->state_dir = copy;
+    redis->server = (struct config_redis){.kind = CONFIG_REDIS_UNIX, .path = path};
+    return redis;
+}
+
+int embedded_redis_open(uv_loop_t *loop, const char *state_dir,
+                        const struct embedded_redis_events *events, void *owner,
+                        struct embedded_redis **ret_redis, char why[EMBEDDED_REDIS_WHY_SIZE])
+{
+    const size_t longest = PATH_SIZE - sizeof("/" EMBEDDED_REDIS_SOCKET);
+    struct embedded_redis *redis;
+    int fd, r;
+
+    if (strlen(state_dir) > longest) {
+        snprintf(why, EMBEDDED_REDIS_WHY_SIZE,
+                 "the path of the state directory is too long for a socket in it: %zu bytes, and "
+                 "%zu are the most",
+                 strlen(state_dir), longest);
+        return EMBEDDED_REDIS_INVALID;
+    }
+    r = lock_state_dir(state_dir, &fd, why);
+    if (r != 0) {
+        return r;
+    }
+    redis = allocate(state_dir);
+    if (!redis) {
+        close(fd);
+        return -ENOMEM;
+    }
+    redis->loop = loop;
+    redis->events = events;
+    redis->owner = owner;
+    redis->lock_fd = fd;
+    redis->state = EMBEDDED_PAUSING; /* the first start is like any other */
+    redis->timer_exists = true;
+    uv_timer_init(loop, &redis->timer);
+    look(redis);
+    *ret_redis = redis;
+    return 0;
+}
+
+const char *embedded_redis_socket(const struct embedded_redis *redis)
+{
+    return redis->server.path;
+}
+
+/* ── Stopping ────────────────────────────────────────────────────────────────────────────────── */
+
+static void kill_now(struct embedded_redis *redis)
+{
+    if (is_process_running(redis)) {
+        (void)uv_process_kill(&redis->process, SIGKILL);
+    } else if (redis->connection_exists && redis->taken_pid > 0) {
+        (void)kill(redis->taken_pid, SIGKILL);
+    }
+}
+
+static void on_stop_overdue(uv_timer_t *timer)
+{
+    log_event(LOG_ERROR, MODULE, "Redis does not stop, killing it");
+    kill_now(CONTAINER_OF(timer, struct embedded_redis, timer));
+}
+
+static void on_shutdown_refused(void *context, const redisReply *reply)
+{
+    if (reply && reply->type == REDIS_REPLY_ERROR) {
+        log_event(LOG_ERROR, MODULE, "Redis refuses to stop", LOG_TEXT("why", reply->str));
+    }
+}
+
+static void shut_down_taken(struct embedded_redis *redis)
+{
+    if (redis_connection_send(&redis->connection, on_shutdown_refused, redis, 1,
+                              (struct span[]){SPAN_OF("SHUTDOWN")}) < 0) {
+        (void)kill(redis->taken_pid, SIGTERM);
+    }
+}
+
+void embedded_redis_stop(struct embedded_redis *redis)
+{
+    const enum embedded_state state = redis->state;
+
+    if (state == EMBEDDED_STOPPING) {
+        kill_now(redis);
+        return;
+    }
+    if (state == EMBEDDED_STOPPED) {
+        return;
+    }
+    set_state(redis, EMBEDDED_STOPPING);
+    set_timer(redis, on_stop_overdue, STOP_TIMEOUT_MS, 0);
+    if (is_process_running(redis)) {
+        (void)uv_process_kill(&redis->process, SIGTERM); /* the same to it as SHUTDOWN */
+    } else if (state == EMBEDDED_TAKEN) {
+        shut_down_taken(redis);
+    } else if (!redis->process_exists) {
+        finish(redis);
+    }
+}

@@ -1,0 +1,70 @@
+/* The Redis of a broker that was not told of any: a private redis-server on a Unix socket.
+ *
+ * Receives   the state directory, from supervisor
+ * Hands on   on_ready once it answers, on_failed when it can't be had
+ * Owns       the redis-server process, its data in the state directory, the directory's lock
+ *
+ * It answers on <state-dir>/redis.sock and nowhere else, and keeps everything on disk (appendonly).
+ * If it dies it is started again. It never outlives this process for long: the kernel ends it
+ * (see embedded_redis_exec()). One that still lives, since it could not end at once, is taken over,
+ * so that there are never two of them on the same files; so is one that was started by hand.
+ *
+ * States
+ *   LOOKING   asks whether somebody answers on the socket    -> TAKEN, STARTING, FAILED, STOPPING
+ *   TAKEN     one that was there already is used             -> LOOKING, STOPPING
+ *   STARTING  ours was started, and doesn't answer yet       -> RUNNING, PAUSING, FAILED, STOPPING
+ *   RUNNING   ours is used                                   -> PAUSING, STOPPING
+ *   PAUSING   waits for the next start, or is not begun     -> LOOKING, STOPPING
+ *   FAILED    on_failed was called                           -> STOPPING
+ *   STOPPING  was told to end; is killed if it doesn't       -> STOPPED
+ *   STOPPED   nothing is open; on_stopped was called
+ */
+#ifndef PROGRESSD_BROKER_PROCESS_EMBEDDED_REDIS_H
+#define PROGRESSD_BROKER_PROCESS_EMBEDDED_REDIS_H
+
+#include <uv.h>
+
+#include "broker/config/config.h"
+
+/* In the state directory. */
+#define EMBEDDED_REDIS_SOCKET "redis.sock"
+#define EMBEDDED_REDIS_LOG "redis.log"
+#define EMBEDDED_REDIS_LOCK "lock"
+
+struct embedded_redis;
+
+struct embedded_redis_events {
+    /* It answers. Comes once; when it dies later it comes back by itself. */
+    void (*on_ready)(void *owner);
+    /* It can't be had, and never was; the owner calls embedded_redis_stop(). */
+    void (*on_failed)(void *owner, const char *why);
+    void (*on_stopped)(void *owner);
+};
+
+enum embedded_redis_outcome { EMBEDDED_REDIS_INVALID = 1 };
+
+/* Makes and locks the state directory, and begins to look for a Redis or to start one. 0 and
+ * *ret_redis; EMBEDDED_REDIS_INVALID with the reason in `why`: another broker uses the directory,
+ * it can't be made, or its path is too long for a socket; or -ENOMEM. No event comes before this
+ * returns. */
+#define EMBEDDED_REDIS_WHY_SIZE 512
+int embedded_redis_open(uv_loop_t *loop, const char *state_dir,
+                        const struct embedded_redis_events *events, void *owner,
+                        struct embedded_redis **ret_redis,
+                        char why[EMBEDDED_REDIS_WHY_SIZE]) MUST_CHECK;
+
+/* The path of its socket; lives as long as the object. */
+const char *embedded_redis_socket(const struct embedded_redis *redis);
+
+/* Ends it, in good order at the first call, at once at the second. on_stopped comes later; the
+ * object is freed by then. */
+void embedded_redis_stop(struct embedded_redis *redis);
+
+/* What the child that becomes redis-server does: executes `argv` so that it ends with its parent.
+ * `parent` is the pid of the process that started it. Returns the exit status of its failure. */
+#define EMBEDDED_REDIS_ROLE "redis"
+#define EMBEDDED_REDIS_EXIT_NOT_FOUND 127 /* as shells have it */
+#define EMBEDDED_REDIS_EXIT_FAILED 126
+int embedded_redis_exec(int parent, char *const *argv);
+
+#endif

@@ -1,0 +1,295 @@
+#include "broker/process/worker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/client/front.h"
+#include "broker/client/sessions.h"
+#include "broker/net/listener.h"
+#include "common/log.h"
+
+#define MODULE "worker"
+
+/* What a worker may hold more than the mean of all before it leaves clients to the others: an
+ * eighth, and SHARE_SLACK, so that few connections need no balance. */
+#define SHARE_SLACK 16
+
+struct worker {
+    const struct worker_inherited *inherited;
+    uv_loop_t loop;
+    struct timer_wheel wheel;
+    struct front front;
+    struct sessions *sessions;
+    struct listener listener;
+    uv_timer_t tick;
+    uv_prepare_t turn_end;
+    uv_signal_t terminate, interrupt;
+    uv_pipe_t control;
+    uv_write_t ready_request;
+    char order[32]; /* a line of the control pipe, as far as it has come */
+    size_t order_len;
+    uint64_t turn_ns, idle_ns; /* uv_hrtime() and uv_metrics_idle_time() at the last turn's end */
+    bool listening, stopping, has_hub;
+};
+
+/* ── The end ─────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_hub_closed(void *owner)
+{
+    struct worker *worker = owner;
+
+    worker->has_hub = false;
+    uv_close((uv_handle_t *)&worker->tick, NULL);
+    uv_close((uv_handle_t *)&worker->turn_end, NULL);
+    uv_close((uv_handle_t *)&worker->terminate, NULL);
+    uv_close((uv_handle_t *)&worker->interrupt, NULL);
+    uv_close((uv_handle_t *)&worker->control, NULL);
+}
+
+/* The last client has gone. */
+static void on_empty(void *owner)
+{
+    struct worker *worker = owner;
+
+    hub_close(worker->front.hub);
+}
+
+static void stop(struct worker *worker, enum close_code code)
+{
+    if (worker->stopping) {
+        return;
+    }
+    worker->stopping = true;
+    log_event(LOG_INFO, MODULE, "stopping", LOG_INT("close_code", code));
+    if (worker->listening) {
+        listener_close(&worker->listener);
+    }
+    sessions_close(worker->sessions, code);
+}
+
+static void on_terminate(uv_signal_t *signal, int number)
+{
+    stop(CONTAINER_OF(signal, struct worker, terminate), CLOSE_SERVICE_RESTART);
+}
+
+static void on_interrupt(uv_signal_t *signal, int number)
+{
+}
+
+/* ── The control pipe ────────────────────────────────────────────────────────────────────────── */
+
+static void obey(struct worker *worker, const char *order)
+{
+    unsigned code;
+
+    if (sscanf(order, "stop %u", &code) == 1) {
+        stop(worker, (enum close_code)code);
+    } else {
+        log_event(LOG_ERROR, MODULE, "unknown order", LOG_TEXT("order", order));
+    }
+}
+
+static void on_control_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+{
+    struct worker *worker = CONTAINER_OF(handle, struct worker, control);
+
+    *buffer = uv_buf_init(worker->order + worker->order_len,
+                          (unsigned)(sizeof(worker->order) - worker->order_len - 1));
+}
+
+static void on_control_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
+{
+    struct worker *worker = CONTAINER_OF(stream, struct worker, control);
+    char *line_end;
+
+    if (n < 0) {
+        uv_read_stop(stream);
+        stop(worker, CLOSE_GOING_AWAY); /* the supervisor is gone */
+        return;
+    }
+    worker->order_len += (size_t)n;
+    worker->order[worker->order_len] = '\0';
+    while ((line_end = strchr(worker->order, '\n'))) {
+        *line_end = '\0';
+        obey(worker, worker->order);
+        worker->order_len -= (size_t)(line_end + 1 - worker->order);
+        memmove(worker->order, line_end + 1, worker->order_len + 1);
+    }
+}
+
+static void on_ready_written(uv_write_t *request, int status)
+{
+}
+
+static void say_ready(struct worker *worker)
+{
+    static char ready[] = "ready\n";
+    uv_buf_t buffer = uv_buf_init(ready, sizeof(ready) - 1);
+
+    (void)uv_write(&worker->ready_request, (uv_stream_t *)&worker->control, &buffer, 1,
+                   on_ready_written);
+}
+
+/* ── Accepting ───────────────────────────────────────────────────────────────────────────────── */
+
+static bool may_accept(void *owner)
+{
+    const struct worker *worker = owner;
+
+    return sessions_have_room(worker->sessions);
+}
+
+static bool is_over_share(void *owner)
+{
+    const struct worker *worker = owner;
+    const uint32_t workers = worker->inherited->config->workers;
+    uint64_t mine = metric_read(worker->front.metrics, METRIC_CONNECTIONS);
+    uint64_t mean = metrics_sum(worker->inherited->page, METRIC_CONNECTIONS) / workers;
+
+    return mine > mean + mean / 8 + SHARE_SLACK;
+}
+
+static void on_accept(void *owner, int fd, const struct sockaddr *peer)
+{
+    struct worker *worker = owner;
+
+    sessions_accept(worker->sessions, fd, peer);
+}
+
+static void on_listener_closed(void *owner)
+{
+}
+
+static const struct listener_events listener_events = {
+    .may_accept = may_accept,
+    .is_over_share = is_over_share,
+    .on_accept = on_accept,
+    .on_closed = on_listener_closed,
+};
+
+static void on_room(void *owner)
+{
+    struct worker *worker = owner;
+
+    if (worker->listening) {
+        listener_resume(&worker->listener);
+    }
+}
+
+static const struct sessions_events sessions_events = {
+    .on_room = on_room,
+    .on_empty = on_empty,
+};
+
+/* ── The loop ────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_tick(uv_timer_t *tick)
+{
+    struct worker *worker = CONTAINER_OF(tick, struct worker, tick);
+
+    timer_wheel_advance(&worker->wheel, uv_now(&worker->loop));
+}
+
+/* How long this turn kept whoever came meanwhile waiting. */
+static void measure_turn(struct worker *worker)
+{
+    const uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(&worker->loop);
+    const uint64_t busy = now - worker->turn_ns - (idle - worker->idle_ns);
+
+    metrics_histogram_observe(&worker->front.metrics->histograms[HISTOGRAM_LOOP_DELAY],
+                              busy / 1000);
+    worker->turn_ns = now;
+    worker->idle_ns = idle;
+}
+
+/* Before the loop waits again: all that the turn produced is written. */
+static void on_turn_end(uv_prepare_t *turn_end)
+{
+    struct worker *worker = CONTAINER_OF(turn_end, struct worker, turn_end);
+
+    sessions_flush(worker->sessions);
+    measure_turn(worker);
+}
+
+/* Everything but the control pipe. 0 or a negative error, after which the process ends. */
+static int open_front(struct worker *worker)
+{
+    const struct config *config = worker->inherited->config;
+    struct front *front = &worker->front;
+
+    *front = (struct front){
+        .loop = &worker->loop,
+        .wheel = &worker->wheel,
+        .config = config,
+        .metrics = metrics_slot(worker->inherited->page, worker->inherited->slot),
+        .auth = auth_new(config),
+    };
+    worker->sessions = sessions_new(front, &sessions_events, worker);
+    front->hub = hub_open(&(struct hub_settings){
+        .loop = &worker->loop,
+        .wheel = &worker->wheel,
+        .config = config,
+        .metrics = front->metrics,
+        .on_closed = on_hub_closed,
+        .owner = worker,
+    });
+    if (!front->auth || !worker->sessions || !front->hub) {
+        return UV_ENOMEM;
+    }
+    worker->has_hub = true;
+    return listener_open(&worker->listener, &worker->loop, worker->inherited->listen_fd,
+                         &worker->wheel, front->metrics, &listener_events, worker);
+}
+
+static int open_handles(struct worker *worker)
+{
+    int r;
+
+    /* Initialising these on a fresh loop can't fail; opening and starting can. */
+    (void)uv_timer_init(&worker->loop, &worker->tick);
+    (void)uv_prepare_init(&worker->loop, &worker->turn_end);
+    (void)uv_signal_init(&worker->loop, &worker->terminate);
+    (void)uv_signal_init(&worker->loop, &worker->interrupt);
+    (void)uv_pipe_init(&worker->loop, &worker->control, 0);
+    r = uv_pipe_open(&worker->control, worker->inherited->control_fd);
+    r = r < 0 ? r : uv_signal_start(&worker->terminate, on_terminate, SIGTERM);
+    r = r < 0 ? r : uv_signal_start(&worker->interrupt, on_interrupt, SIGINT);
+    r = r < 0 ? r
+              : uv_timer_start(&worker->tick, on_tick, TIMER_WHEEL_TICK_MS, TIMER_WHEEL_TICK_MS);
+    r = r < 0 ? r : uv_prepare_start(&worker->turn_end, on_turn_end);
+    r = r < 0 ? r
+              : uv_read_start((uv_stream_t *)&worker->control, on_control_alloc, on_control_read);
+    return r;
+}
+
+int worker_run(const struct worker_inherited *inherited)
+{
+    static struct worker worker; /* one a process; too large for a stack */
+    int r;
+
+    worker.inherited = inherited;
+    r = uv_loop_init(&worker.loop);
+    r = r < 0 ? r : uv_loop_configure(&worker.loop, UV_METRICS_IDLE_TIME);
+    if (r == 0) {
+        timer_wheel_init(&worker.wheel, uv_now(&worker.loop));
+        worker.turn_ns = uv_hrtime();
+        r = open_handles(&worker);
+    }
+    r = r < 0 ? r : open_front(&worker);
+    if (r < 0) {
+        log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", uv_strerror(r)));
+        return EXIT_FAILURE;
+    }
+    worker.listening = true;
+    say_ready(&worker);
+    uv_run(&worker.loop, UV_RUN_DEFAULT);
+
+    sessions_free(worker.sessions);
+    auth_free(worker.front.auth);
+    r = uv_loop_close(&worker.loop);
+    assert(r == 0);
+    log_event(LOG_INFO, MODULE, "stopped");
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,32 @@
+/* A front process: one loop, clients on one side, Redis on the other, no state that Redis hasn't.
+ *
+ * Receives   what the supervisor hands down (struct worker_inherited), orders on the control pipe
+ * Hands on   a line "ready" on the control pipe once it accepts; its numbers in its metrics slot
+ * Owns       the loop and everything on it: hub, sessions, listener
+ *
+ * Control pipe (supervisor.h): the lines "stop <close code>" end the worker: it stops accepting,
+ * sends its clients away with that code, and ends when they are gone or after shutdown-timeout. The
+ * pipe's end means that the supervisor is gone: the same as "stop 1001". SIGTERM is the same as
+ * "stop 1012"; SIGINT is ignored, since a terminal sends it to every process and the supervisor
+ * decides.
+ *
+ * A worker ends only when its loop is empty, so that nothing it opened is left.
+ */
+#ifndef PROGRESSD_BROKER_PROCESS_WORKER_H
+#define PROGRESSD_BROKER_PROCESS_WORKER_H
+
+#include "broker/config/config.h"
+#include "common/metrics.h"
+
+struct worker_inherited {
+    const struct config *config;
+    const struct metrics_page *page; /* slots 0 to config->workers - 1 are the workers' */
+    uint32_t slot;                   /* this worker's */
+    int listen_fd;                   /* shared by all workers: non-blocking, listening */
+    int control_fd;                  /* a socket to the supervisor */
+};
+
+/* Runs until told to stop. The process' exit status: 0 when it stopped as told. */
+int worker_run(const struct worker_inherited *inherited);
+
+#endif

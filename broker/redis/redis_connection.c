@@ -1,0 +1,424 @@
+#include "broker/redis/redis_connection.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "common/mem.h"
+
+struct redis_pending {
+    redis_reply_fn on_reply;
+    void *context;
+    bool unsubscribes; /* the command's answer is an (s)unsubscribe */
+};
+
+static void fail(struct redis_connection *connection, const char *why)
+{
+    if (!connection->failed && !connection->closing) {
+        connection->failed = true;
+        connection->events->on_failed(connection, why);
+    }
+}
+
+static void fail_with(struct redis_connection *connection, const char *what, int error)
+{
+    char why[128];
+
+    snprintf(why, sizeof(why), "%s: %s", what, uv_strerror(error));
+    fail(connection, why);
+}
+
+/* ── Writing ─────────────────────────────────────────────────────────────────────────────────── */
+
+static void write_out(struct redis_connection *connection)
+{
+    struct iovec vector = {connection->out.data + connection->out_at,
+                           connection->out.len - connection->out_at};
+    ssize_t n = stream_writev(&connection->stream, &vector, 1);
+
+    uv_prepare_stop(&connection->turn_end);
+    if (n < 0) {
+        fail_with(connection, "cannot write", (int)n);
+        return;
+    }
+    connection->out_at += (size_t)n;
+    if (connection->out_at < connection->out.len) {
+        stream_want_write(&connection->stream);
+        return;
+    }
+    connection->out.len = connection->out_at = 0;
+    if (connection->out.capacity > STREAM_READ_MAX) {
+        text_deinit(&connection->out);
+    }
+}
+
+static void on_turn_end(uv_prepare_t *turn_end)
+{
+    write_out(CONTAINER_OF(turn_end, struct redis_connection, turn_end));
+}
+
+static void on_writable(struct stream *stream)
+{
+    write_out(CONTAINER_OF(stream, struct redis_connection, stream));
+}
+
+static int pending_push(struct redis_connection *connection, struct redis_pending pending)
+{
+    if (connection->pending_count == connection->pending_capacity) {
+        uint32_t capacity = connection->pending_capacity ? connection->pending_capacity * 2 : 16;
+        struct redis_pending *ring = mem_alloc(capacity * sizeof(*ring));
+
+        if (!ring) {
+            return -ENOMEM;
+        }
+        for (uint32_t i = 0; i < connection->pending_count; i++) {
+            ring[i] =
+                connection
+                    ->pending[(connection->pending_head + i) & (connection->pending_capacity - 1)];
+        }
+        mem_free(connection->pending);
+        connection->pending = ring;
+        connection->pending_capacity = capacity;
+        connection->pending_head = 0;
+    }
+    connection->pending[(connection->pending_head + connection->pending_count) &
+                        (connection->pending_capacity - 1)] = pending;
+    connection->pending_count++;
+    return 0;
+}
+
+static struct redis_pending pending_pop(struct redis_connection *connection)
+{
+    struct redis_pending pending = connection->pending[connection->pending_head];
+
+    assert(connection->pending_count > 0);
+    connection->pending_head = (connection->pending_head + 1) & (connection->pending_capacity - 1);
+    connection->pending_count--;
+    return pending;
+}
+
+static bool is_unsubscribe(struct span command)
+{
+    return (command.len == 12 && memcmp(command.at, "SUNSUBSCRIBE", 12) == 0) ||
+           (command.len == 12 && memcmp(command.at, "PUNSUBSCRIBE", 12) == 0);
+}
+
+int redis_connection_send(struct redis_connection *connection, redis_reply_fn on_reply,
+                          void *context, int argc, const struct span *argv)
+{
+    const char *arguments[8];
+    size_t lengths[8];
+    char *command = NULL;
+    int len, r;
+
+    assert(argc > 0 && argc <= (int)ARRAY_LEN(arguments) && connection->stream_is_open);
+    for (int i = 0; i < argc; i++) {
+        arguments[i] = argv[i].at;
+        lengths[i] = argv[i].len;
+    }
+    r = pending_push(connection,
+                     (struct redis_pending){on_reply, context, is_unsubscribe(argv[0])});
+    if (r < 0) {
+        return r;
+    }
+    len = redisFormatCommandArgv(&command, argc, arguments, lengths);
+    if (len >= 0) {
+        text_append(&connection->out, command, (size_t)len);
+        redisFreeCommand(command);
+    }
+    if (len < 0 || text_failed(&connection->out)) {
+        connection->out.failed = false;
+        connection->pending_count--;
+        return -ENOMEM;
+    }
+    if (!connection->failed && !connection->closing && !connection->stream.wants_write) {
+        uv_prepare_start(&connection->turn_end, on_turn_end);
+    }
+    return 0;
+}
+
+/* ── Reading ─────────────────────────────────────────────────────────────────────────────────── */
+
+struct span redis_reply_text(const redisReply *reply)
+{
+    if (reply && (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS ||
+                  reply->type == REDIS_REPLY_ERROR)) {
+        return (struct span){reply->str, (size_t)reply->len};
+    }
+    return (struct span){NULL, 0};
+}
+
+/* The first word of an array: what kind of pub/sub message it is. */
+static bool begins_with(const redisReply *reply, const char *word)
+{
+    return reply->type == REDIS_REPLY_ARRAY && reply->elements >= 3 &&
+           reply->element[0]->type == REDIS_REPLY_STRING &&
+           strcmp(reply->element[0]->str, word) == 0;
+}
+
+static void take_reply(struct redis_connection *connection, const redisReply *reply)
+{
+    struct redis_pending pending;
+
+    if (begins_with(reply, "smessage") || begins_with(reply, "pmessage") ||
+        begins_with(reply, "message")) {
+        connection->events->on_push(connection, reply);
+        return;
+    }
+    /* Redis ends a subscription of its own accord when the channel's slot moves away. */
+    if (begins_with(reply, "sunsubscribe") &&
+        (connection->pending_count == 0 ||
+         !connection->pending[connection->pending_head].unsubscribes)) {
+        fail(connection, "Redis ended a subscription");
+        return;
+    }
+    if (connection->pending_count == 0) {
+        struct span text = redis_reply_text(reply);
+        char why[160];
+
+        snprintf(why, sizeof(why), "Redis said, unasked: %.*s", (int)text.len,
+                 text.at ? text.at : "");
+        fail(connection, why);
+        return;
+    }
+    pending = pending_pop(connection);
+    pending.on_reply(pending.context, reply);
+}
+
+static void on_readable(struct stream *stream)
+{
+    struct redis_connection *connection = CONTAINER_OF(stream, struct redis_connection, stream);
+    uint8_t *data;
+    ssize_t n = stream_read(stream, &data);
+
+    if (n < 0) {
+        fail_with(connection, "connection lost", (int)n);
+        return;
+    }
+    if (n > 0 && redisReaderFeed(connection->reader, (char *)data, (size_t)n) != REDIS_OK) {
+        fail(connection, "out of memory");
+        return;
+    }
+    while (!connection->failed && !connection->closing) {
+        void *reply = NULL;
+
+        if (redisReaderGetReply(connection->reader, &reply) != REDIS_OK) {
+            fail(connection, connection->reader->errstr);
+            return;
+        }
+        if (!reply) {
+            return;
+        }
+        take_reply(connection, reply);
+        freeReplyObject(reply);
+    }
+}
+
+void redis_connection_pause(struct redis_connection *connection, bool paused)
+{
+    if (connection->stream_is_open && !connection->closing) {
+        stream_want_read(&connection->stream, !paused);
+    }
+}
+
+uint32_t redis_connection_in_flight(const struct redis_connection *connection)
+{
+    return connection->pending_count;
+}
+
+/* ── Opening ─────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_authenticated(void *context, const redisReply *reply)
+{
+    struct redis_connection *connection = context;
+
+    if (!reply) {
+        return;
+    }
+    if (reply->type == REDIS_REPLY_ERROR) {
+        fail(connection, reply->str);
+        return;
+    }
+    connection->events->on_open(connection);
+}
+
+static void on_connected(struct stream *stream, int status)
+{
+    struct redis_connection *connection = CONTAINER_OF(stream, struct redis_connection, stream);
+    const struct config_redis *server = connection->server;
+    struct span argv[3] = {SPAN_OF("AUTH")};
+    int argc = 1;
+
+    if (status < 0 && connection->next_address) {
+        stream_close(stream); /* on_stream_closed() goes on to the next address */
+        return;
+    }
+    if (status < 0) {
+        fail_with(connection, "cannot connect", status);
+        return;
+    }
+    connection->next_address = NULL;
+    stream_want_read(stream, true);
+    if (!server->password) {
+        connection->events->on_open(connection);
+        return;
+    }
+    if (server->user) {
+        argv[argc++] = SPAN_OF(server->user);
+    }
+    argv[argc++] = SPAN_OF(server->password);
+    if (redis_connection_send(connection, on_authenticated, connection, argc, argv) < 0) {
+        fail(connection, "out of memory");
+    }
+}
+
+static void handle_closed(struct redis_connection *connection)
+{
+    assert(connection->open_handles > 0);
+    if (--connection->open_handles > 0) {
+        return;
+    }
+    uv_freeaddrinfo(connection->addresses);
+    redisReaderFree(connection->reader);
+    text_deinit(&connection->out);
+    mem_free(connection->pending);
+    connection->events->on_closed(connection);
+}
+
+static void connect_to_next(struct redis_connection *connection);
+
+static void on_stream_closed(struct stream *stream)
+{
+    struct redis_connection *connection = CONTAINER_OF(stream, struct redis_connection, stream);
+
+    connection->stream_is_open = false;
+    if (!connection->closing && connection->next_address) {
+        connect_to_next(connection);
+    }
+    handle_closed(connection);
+}
+
+static const struct stream_events stream_events = {
+    .on_connected = on_connected,
+    .on_readable = on_readable,
+    .on_writable = on_writable,
+    .on_closed = on_stream_closed,
+};
+
+static int connect_to(struct redis_connection *connection, const struct sockaddr *address,
+                      socklen_t len)
+{
+    int r = stream_connect(&connection->stream, connection->turn_end.loop, address, len,
+                           &stream_events);
+
+    if (r == 0) {
+        connection->stream_is_open = true;
+        connection->open_handles++;
+    }
+    return r;
+}
+
+/* A name may stand for several addresses, and the server listen on one of them. */
+static void connect_to_next(struct redis_connection *connection)
+{
+    int r = UV_EAI_NONAME;
+
+    while (connection->next_address) {
+        const struct addrinfo *address = connection->next_address;
+
+        connection->next_address = address->ai_next;
+        r = connect_to(connection, address->ai_addr, address->ai_addrlen);
+        if (r == 0) {
+            return;
+        }
+    }
+    fail_with(connection, "cannot connect", r);
+}
+
+static void on_looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *addresses)
+{
+    struct redis_connection *connection = CONTAINER_OF(lookup, struct redis_connection, lookup);
+
+    connection->addresses = connection->next_address = addresses;
+    if (status < 0) {
+        fail_with(connection, "cannot look up the server's address", status);
+    } else if (!connection->closing) {
+        connect_to_next(connection);
+    }
+    handle_closed(connection);
+}
+
+static int connect_by_name(struct redis_connection *connection)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
+    char port[8];
+    int r;
+
+    snprintf(port, sizeof(port), "%u", (unsigned)connection->server->port);
+    r = uv_getaddrinfo(connection->turn_end.loop, &connection->lookup, on_looked_up,
+                       connection->server->host, port, &hints);
+    if (r == 0) {
+        connection->open_handles++;
+    }
+    return r;
+}
+
+static int connect_by_path(struct redis_connection *connection)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    if (strlen(connection->server->path) >= sizeof(address.sun_path)) {
+        return UV_ENAMETOOLONG;
+    }
+    strcpy(address.sun_path, connection->server->path);
+    return connect_to(connection, (struct sockaddr *)&address, sizeof(address));
+}
+
+static void on_turn_end_closed(uv_handle_t *handle)
+{
+    handle_closed(CONTAINER_OF(handle, struct redis_connection, turn_end));
+}
+
+int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
+                          const struct config_redis *server,
+                          const struct redis_connection_events *events)
+{
+    int r;
+
+    assert(server->kind != CONFIG_REDIS_EMBEDDED);
+    memset(connection, 0, sizeof(*connection));
+    connection->reader = redisReaderCreate();
+    if (!connection->reader) {
+        return -ENOMEM;
+    }
+    connection->events = events;
+    connection->server = server;
+    (void)uv_prepare_init(loop, &connection->turn_end); /* cannot fail */
+    connection->open_handles = 1;
+    r = server->kind == CONFIG_REDIS_UNIX ? connect_by_path(connection)
+                                          : connect_by_name(connection);
+    if (r < 0) {
+        fail_with(connection, "cannot connect", r);
+    }
+    return 0;
+}
+
+void redis_connection_close(struct redis_connection *connection)
+{
+    if (connection->closing) {
+        return;
+    }
+    connection->closing = true;
+    uv_close((uv_handle_t *)&connection->turn_end, on_turn_end_closed);
+    if (connection->stream_is_open) {
+        stream_close(&connection->stream);
+    } else {
+        (void)uv_cancel((uv_req_t *)&connection->lookup);
+    }
+    while (connection->pending_count > 0) {
+        struct redis_pending pending = pending_pop(connection);
+
+        pending.on_reply(pending.context, NULL);
+    }
+}

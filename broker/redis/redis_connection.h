@@ -1,0 +1,80 @@
+/* One connection to a Redis server: commands out, replies in, by RESP2.
+ *
+ * Receives   the server's address and commands, from redis_link.c
+ * Hands on   each command's reply to its callback, in order; pub/sub messages to on_push
+ * Owns       the stream, hiredis' reader, commands not written yet, callbacks not called yet
+ *
+ * hiredis 0.14's asynchronous interface knows neither TLS nor sharded pub/sub, so only its reader
+ * and its command formatting are used, over the same stream that clients have.
+ *
+ * Commands of one loop turn are written together at its end.
+ *
+ * Life: redis_connection_open() … on_open … on_failed at most once, after which the owner calls
+ * redis_connection_close(); on_closed comes last, once, also when it was closed earlier.
+ */
+#ifndef PROGRESSD_BROKER_REDIS_REDIS_CONNECTION_H
+#define PROGRESSD_BROKER_REDIS_REDIS_CONNECTION_H
+
+#include <hiredis/hiredis.h>
+
+#include "broker/config/config.h"
+#include "broker/net/stream.h"
+
+struct redis_connection;
+
+struct redis_connection_events {
+    /* Connected, and authenticated if there is a password: commands may be sent. */
+    void (*on_open)(struct redis_connection *connection);
+    /* A message, smessage or pmessage, as the array that came; borrowed. */
+    void (*on_push)(struct redis_connection *connection, const redisReply *reply);
+    /* Nothing more will come; `why` says it for the log. */
+    void (*on_failed)(struct redis_connection *connection, const char *why);
+    void (*on_closed)(struct redis_connection *connection);
+};
+
+/* The reply, borrowed, which may be an error reply; or NULL when the connection closed before it
+ * came. Each callback is called once, in the commands' order, the last ones from
+ * redis_connection_close(). */
+typedef void (*redis_reply_fn)(void *context, const redisReply *reply);
+
+struct redis_connection {
+    struct stream stream;
+    uv_getaddrinfo_t lookup;
+    struct addrinfo *addresses, *next_address; /* of the server's name, and the one to try next */
+    uv_prepare_t turn_end;                     /* runs while there is something to write */
+    const struct redis_connection_events *events;
+    const struct config_redis *server;
+    redisReader *reader;
+    struct text out; /* commands that are still to be written, from out_at on */
+    size_t out_at;
+    struct redis_pending *pending; /* a ring of callbacks */
+    uint32_t pending_head, pending_count, pending_capacity;
+    uint8_t open_handles; /* what on_closed waits for */
+    bool stream_is_open, failed, closing;
+};
+
+/* Begins to connect; `server` must outlive the connection. 0: on_open or on_failed will come,
+ * the latter perhaps before this returns; or -ENOMEM with nothing opened. */
+int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
+                          const struct config_redis *server,
+                          const struct redis_connection_events *events) MUST_CHECK;
+
+/* Queues a command. 0: `on_reply` will be called; or -ENOMEM, when it won't. */
+int redis_connection_send(struct redis_connection *connection, redis_reply_fn on_reply,
+                          void *context, int argc, const struct span *argv) MUST_CHECK;
+
+/* Stops reading, or goes on: for who can't take more messages now. */
+void redis_connection_pause(struct redis_connection *connection, bool paused);
+
+/* Commands whose replies have not come yet. */
+uint32_t redis_connection_in_flight(const struct redis_connection *connection);
+
+void redis_connection_close(struct redis_connection *connection);
+
+/* For argument lists. */
+#define SPAN_OF(string) ((struct span){string, strlen(string)})
+
+/* The text of a string, status or error reply; {NULL, 0} for anything else. */
+struct span redis_reply_text(const redisReply *reply);
+
+#endif

@@ -1,0 +1,294 @@
+#include "broker/redis/redis_handshake.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "proto/redis_contract.h"
+
+static void finish(struct redis_handshake *handshake, const char *why)
+{
+    if (handshake->done) {
+        return;
+    }
+    handshake->done = true;
+    text_deinit(&handshake->library_text);
+    handshake->on_done(handshake, why);
+}
+
+void redis_handshake_stop(struct redis_handshake *handshake)
+{
+    handshake->done = true;
+    text_deinit(&handshake->library_text);
+}
+
+static void ask(struct redis_handshake *handshake, struct redis_connection *connection,
+                redis_reply_fn on_reply, int argc, const struct span *argv)
+{
+    if (!handshake->done &&
+        redis_connection_send(connection, on_reply, handshake, argc, argv) < 0) {
+        finish(handshake, "out of memory");
+    }
+}
+
+/* Whether the sequence goes on with this reply; an error ends it, with what was being done. */
+static bool is_good(struct redis_handshake *handshake, const redisReply *reply, const char *what)
+{
+    char why[256];
+
+    if (handshake->done || !reply) {
+        return false;
+    }
+    if (reply->type != REDIS_REPLY_ERROR) {
+        return true;
+    }
+    snprintf(why, sizeof(why), "%s: %s", what, reply->str);
+    finish(handshake, why);
+    return false;
+}
+
+/* ── Which server it is ──────────────────────────────────────────────────────────────────────── */
+
+/* The value of "name:value\r\n" in INFO's text, or {NULL, 0}. */
+static struct span info_field(struct span info, const char *name)
+{
+    const size_t name_len = strlen(name);
+    const char *at = info.at, *end = info.at + info.len;
+
+    while (at < end) {
+        const char *line_end = memchr(at, '\r', (size_t)(end - at));
+
+        if (!line_end) {
+            line_end = end;
+        }
+        if ((size_t)(line_end - at) > name_len && memcmp(at, name, name_len) == 0 &&
+            at[name_len] == ':') {
+            at += name_len + 1;
+            return (struct span){at, (size_t)(line_end - at)};
+        }
+        at = line_end + 2;
+    }
+    return (struct span){NULL, 0};
+}
+
+static bool span_is(struct span span, const char *text)
+{
+    return span.len == strlen(text) && memcmp(span.at, text, span.len) == 0;
+}
+
+/* What speaks against the server, or NULL. Functions came with Redis 7.0; Valkey says it has
+ * redis_version 7.2 or more. */
+static const char *info_objection(struct span info)
+{
+    struct span version = info_field(info, "redis_version");
+
+    if (!version.at || strtoul(version.at, NULL, 10) < 7) {
+        return "Redis is older than 7.0, which knows no functions";
+    }
+    if (span_is(info_field(info, "loading"), "1") ||
+        span_is(info_field(info, "async_loading"), "1")) {
+        return "Redis is still loading its data";
+    }
+    if (!span_is(info_field(info, "role"), "master")) {
+        return "Redis is a replica; name the master";
+    }
+    return NULL;
+}
+
+/* Compares with what the other connection, or an earlier look, found. */
+static bool same_server(struct redis_handshake *handshake, struct span info)
+{
+    struct span run_id = info_field(info, "run_id");
+
+    if (run_id.len == 0 || run_id.len >= sizeof(handshake->run_id)) {
+        return false;
+    }
+    if (handshake->run_id[0] == '\0') {
+        memcpy(handshake->run_id, run_id.at, run_id.len);
+        handshake->run_id[run_id.len] = '\0';
+        return true;
+    }
+    return span_is(run_id, handshake->run_id);
+}
+
+static bool info_is_good(struct redis_handshake *handshake, const redisReply *reply)
+{
+    struct span info;
+    const char *objection;
+
+    if (!is_good(handshake, reply, "INFO")) {
+        return false;
+    }
+    info = redis_reply_text(reply);
+    objection = info_objection(info);
+    if (!objection && !same_server(handshake, info)) {
+        objection = "it is another server than before, or than the other connection's";
+    }
+    if (objection) {
+        finish(handshake, objection);
+    }
+    return !objection;
+}
+
+static void ask_for_info(struct redis_handshake *handshake, struct redis_connection *connection,
+                         redis_reply_fn on_reply)
+{
+    ask(handshake, connection, on_reply, 1, (struct span[]){SPAN_OF("INFO")});
+}
+
+/* ── The function library ────────────────────────────────────────────────────────────────────── */
+
+static void list_library(struct redis_handshake *handshake);
+static void try_rights(struct redis_handshake *handshake);
+
+static void on_library_loaded(void *context, const redisReply *reply)
+{
+    struct redis_handshake *handshake = context;
+
+    /* Another broker was faster: look at what it has loaded. */
+    if (reply && reply->type == REDIS_REPLY_ERROR && strstr(reply->str, "already exists")) {
+        list_library(handshake);
+        return;
+    }
+    if (is_good(handshake, reply, "FUNCTION LOAD")) {
+        try_rights(handshake);
+    }
+}
+
+static void load_library(struct redis_handshake *handshake, bool replace)
+{
+    struct span argv[4] = {SPAN_OF("FUNCTION"), SPAN_OF("LOAD")};
+    int argc = 2;
+
+    text_deinit(&handshake->library_text);
+    progress_library(&handshake->library_text, handshake->config->state_ttl_s,
+                     handshake->config->max_payload);
+    if (text_failed(&handshake->library_text)) {
+        finish(handshake, "out of memory");
+        return;
+    }
+    if (replace) {
+        argv[argc++] = SPAN_OF("REPLACE");
+    }
+    argv[argc++] = (struct span){handshake->library_text.data, handshake->library_text.len};
+    ask(handshake, handshake->commands, on_library_loaded, argc, argv);
+}
+
+/* The code within FUNCTION LIST's answer: one library, as names and values in turn. */
+static struct span listed_code(const redisReply *reply)
+{
+    const redisReply *library;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
+        return (struct span){NULL, 0};
+    }
+    library = reply->element[0];
+    for (size_t i = 0; library->type == REDIS_REPLY_ARRAY && i + 1 < library->elements; i += 2) {
+        struct span name = redis_reply_text(library->element[i]);
+
+        if (name.at && span_is(name, "library_code")) {
+            return redis_reply_text(library->element[i + 1]);
+        }
+    }
+    return (struct span){NULL, 0};
+}
+
+static void on_library_listed(void *context, const redisReply *reply)
+{
+    struct redis_handshake *handshake = context;
+    const struct config *config = handshake->config;
+    struct library_head head;
+    struct span code;
+
+    if (!is_good(handshake, reply, "FUNCTION LIST")) {
+        return;
+    }
+    code = listed_code(reply);
+    if (!code.at) {
+        load_library(handshake, false);
+    } else if (progress_library_head(code, &head) != 0) {
+        finish(handshake,
+               "Redis has a function library \"" PROGRESS_LIBRARY_NAME "\" that isn't progressd's");
+    } else if (head.version < progress_library_version ||
+               (head.version == progress_library_version && handshake->is_first &&
+                (head.state_ttl_s != config->state_ttl_s ||
+                 head.max_payload != config->max_payload))) {
+        load_library(handshake, true);
+    } else {
+        try_rights(handshake);
+    }
+}
+
+static void list_library(struct redis_handshake *handshake)
+{
+    ask(handshake, handshake->commands, on_library_listed, 5,
+        (struct span[]){SPAN_OF("FUNCTION"), SPAN_OF("LIST"), SPAN_OF("LIBRARYNAME"),
+                        SPAN_OF(PROGRESS_LIBRARY_NAME), SPAN_OF("WITHCODE")});
+}
+
+/* ── Rights ──────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_subscribed(void *context, const redisReply *reply)
+{
+    struct redis_handshake *handshake = context;
+
+    if (is_good(handshake, reply, "SSUBSCRIBE")) {
+        finish(handshake, NULL);
+    }
+}
+
+static void on_hash_read(void *context, const redisReply *reply)
+{
+    struct redis_handshake *handshake = context;
+
+    if (is_good(handshake, reply, "HGETALL")) {
+        ask(handshake, handshake->subscriber, on_subscribed, 2,
+            (struct span[]){SPAN_OF("SSUBSCRIBE"), SPAN_OF(handshake->probe_channel)});
+    }
+}
+
+static void try_rights(struct redis_handshake *handshake)
+{
+    if (!handshake->is_first) {
+        finish(handshake, NULL);
+        return;
+    }
+    ask(handshake, handshake->commands, on_hash_read, 2,
+        (struct span[]){SPAN_OF("HGETALL"), SPAN_OF(handshake->probe_channel)});
+}
+
+/* ── The sequence ────────────────────────────────────────────────────────────────────────────── */
+
+static void on_info(void *context, const redisReply *reply)
+{
+    if (info_is_good(context, reply)) {
+        list_library(context);
+    }
+}
+
+static void on_subscriber_info(void *context, const redisReply *reply)
+{
+    struct redis_handshake *handshake = context;
+
+    if (info_is_good(handshake, reply)) {
+        ask_for_info(handshake, handshake->commands, on_info);
+    }
+}
+
+void redis_handshake_start(struct redis_handshake *handshake)
+{
+    handshake->done = false;
+    handshake->is_first = true;
+    handshake->run_id[0] = '\0';
+    handshake->library_text = TEXT_EMPTY;
+    ask_for_info(handshake, handshake->subscriber, on_subscriber_info);
+}
+
+void redis_handshake_check_again(struct redis_handshake *handshake)
+{
+    assert(handshake->done && handshake->run_id[0] != '\0');
+    handshake->done = false;
+    handshake->is_first = false;
+    ask_for_info(handshake, handshake->commands, on_info);
+}

@@ -1,0 +1,443 @@
+#include "broker/redis/redis_link.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "proto/redis_contract.h"
+
+#define MODULE "redis_link"
+#define BACKOFF_FIRST_MS 50
+#define BACKOFF_MAX_MS 3000
+#define UP_TICK_MS 1000
+
+#define LINK_STATES(X)         \
+    X(LINK_DOWN, "down")       \
+    X(LINK_OPENING, "opening") \
+    X(LINK_UP, "up")           \
+    X(LINK_FAILING, "failing") \
+    X(LINK_CLOSED, "closed")
+
+enum link_state {
+#define X(name, text) name,
+    LINK_STATES(X)
+#undef X
+};
+
+struct redis_link {
+    struct redis_link_settings settings;
+    enum link_state state;
+    bool closing; /* redis_link_close() was called: FAILING leads to CLOSED */
+    struct redis_connection commands, subscriber;
+    bool commands_exist, subscriber_exist; /* between open and on_closed */
+    uint8_t opened;                        /* connections that are ready, while OPENING */
+    struct redis_handshake handshake;
+    struct timer timer; /* DOWN: the next attempt; OPENING: its timeout; UP: the next look */
+    uint32_t attempts;  /* since the link was last up */
+    uint64_t heard_ms, checked_ms;
+    uint64_t probe_sent_ms; /* 0: no probe is under way */
+    char probe_channel[PREFIX_MAX + 32];
+    char last_why[192]; /* said in the log already */
+};
+
+static const char *state_name(enum link_state state)
+{
+    static const char *const names[] = {
+#define X(name, text) [name] = text,
+        LINK_STATES(X)
+#undef X
+    };
+    return names[state];
+}
+
+/* The only writer of the state. */
+static void set_state(struct redis_link *link, enum link_state state)
+{
+    static const bool allowed[][LINK_CLOSED + 1] = {
+        [LINK_DOWN] = {[LINK_OPENING] = true, [LINK_CLOSED] = true},
+        [LINK_OPENING] = {[LINK_UP] = true, [LINK_FAILING] = true},
+        [LINK_UP] = {[LINK_FAILING] = true},
+        [LINK_FAILING] = {[LINK_DOWN] = true, [LINK_CLOSED] = true},
+    };
+
+    assert(allowed[link->state][state]);
+    log_event(LOG_DEBUG, MODULE, "state", LOG_TEXT("from", state_name(link->state)),
+              LOG_TEXT("to", state_name(state)));
+    link->state = state;
+    metric_set(link->settings.metrics, METRIC_LINKS_UP, state == LINK_UP);
+}
+
+static uint64_t now_ms(const struct redis_link *link)
+{
+    return uv_now(link->settings.loop);
+}
+
+static void set_timer(struct redis_link *link, uint64_t in_ms)
+{
+    timer_set(link->settings.wheel, &link->timer, now_ms(link) + in_ms);
+}
+
+static const char *server_name(const struct redis_link *link, char *buffer, size_t size)
+{
+    const struct config_redis *server = &link->settings.config->redis;
+
+    if (server->kind == CONFIG_REDIS_UNIX) {
+        return server->path;
+    }
+    snprintf(buffer, size, "%s:%u", server->host, (unsigned)server->port);
+    return buffer;
+}
+
+bool redis_link_is_up(const struct redis_link *link)
+{
+    return link->state == LINK_UP;
+}
+
+/* ── Losing it, and coming back ──────────────────────────────────────────────────────────────── */
+
+static void open_connections(struct redis_link *link);
+
+/* A server that stays away is complained of once, not at each attempt. */
+static void log_failure(struct redis_link *link, bool was_up, const char *why)
+{
+    const bool repeated = !was_up && strcmp(link->last_why, why) == 0;
+    char server[300];
+
+    log_event(repeated ? LOG_DEBUG : LOG_WARN, MODULE,
+              was_up ? "link to Redis lost" : "no link to Redis, trying again",
+              LOG_TEXT("server", server_name(link, server, sizeof(server))), LOG_TEXT("why", why));
+    snprintf(link->last_why, sizeof(link->last_why), "%s", why);
+}
+
+static void after_closing(struct redis_link *link)
+{
+    uint64_t ceiling = BACKOFF_FIRST_MS;
+
+    if (link->commands_exist || link->subscriber_exist) {
+        return;
+    }
+    if (link->closing) {
+        void (*on_closed)(void *) = link->settings.events->on_closed;
+        void *owner = link->settings.owner;
+
+        set_state(link, LINK_CLOSED);
+        mem_free(link);
+        on_closed(owner);
+        return;
+    }
+    set_state(link, LINK_DOWN);
+    for (uint32_t i = 0; i < link->attempts && ceiling < BACKOFF_MAX_MS; i++) {
+        ceiling *= 2;
+    }
+    link->attempts++;
+    set_timer(link, 1 + arc4random_uniform(
+                            (uint32_t)(ceiling < BACKOFF_MAX_MS ? ceiling : BACKOFF_MAX_MS)));
+}
+
+static void shut(struct redis_link *link)
+{
+    set_state(link, LINK_FAILING);
+    timer_cancel(link->settings.wheel, &link->timer);
+    redis_handshake_stop(&link->handshake);
+    if (link->commands_exist) {
+        redis_connection_close(&link->commands);
+    }
+    if (link->subscriber_exist) {
+        redis_connection_close(&link->subscriber);
+    }
+}
+
+void redis_link_fail(struct redis_link *link, const char *why)
+{
+    const bool was_up = link->state == LINK_UP;
+
+    if (!was_up && link->state != LINK_OPENING) {
+        return;
+    }
+    log_failure(link, was_up, why);
+    shut(link);
+    if (was_up) {
+        metric_add(link->settings.metrics, METRIC_LINK_LOSSES, 1);
+        link->settings.events->on_down(link->settings.owner);
+    }
+}
+
+static void on_commands_failed(struct redis_connection *connection, const char *why)
+{
+    redis_link_fail(CONTAINER_OF(connection, struct redis_link, commands), why);
+}
+
+static void on_subscriber_failed(struct redis_connection *connection, const char *why)
+{
+    redis_link_fail(CONTAINER_OF(connection, struct redis_link, subscriber), why);
+}
+
+static void on_commands_closed(struct redis_connection *connection)
+{
+    struct redis_link *link = CONTAINER_OF(connection, struct redis_link, commands);
+
+    link->commands_exist = false;
+    after_closing(link);
+}
+
+static void on_subscriber_closed(struct redis_connection *connection)
+{
+    struct redis_link *link = CONTAINER_OF(connection, struct redis_link, subscriber);
+
+    link->subscriber_exist = false;
+    after_closing(link);
+}
+
+/* ── Health ──────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_probe_counted(void *context, const redisReply *reply)
+{
+    struct redis_link *link = context;
+
+    if (reply && reply->type == REDIS_REPLY_ERROR) {
+        char why[192];
+
+        snprintf(why, sizeof(why), "SPUBLISH: %s", reply->str);
+        redis_link_fail(link, why);
+    }
+}
+
+static void send_probe(struct redis_link *link)
+{
+    link->probe_sent_ms = now_ms(link);
+    metric_add(link->settings.metrics, METRIC_PROBES_SENT, 1);
+    if (redis_connection_send(&link->commands, on_probe_counted, link, 3,
+                              (struct span[]){SPAN_OF("SPUBLISH"), SPAN_OF(link->probe_channel),
+                                              SPAN_OF("probe")}) < 0) {
+        redis_link_fail(link, "out of memory");
+    }
+}
+
+static void on_probe_arrived(struct redis_link *link)
+{
+    char server[300];
+
+    link->probe_sent_ms = 0;
+    if (link->state != LINK_OPENING) {
+        return;
+    }
+    set_state(link, LINK_UP);
+    link->attempts = 0;
+    link->last_why[0] = '\0';
+    link->checked_ms = now_ms(link);
+    set_timer(link, UP_TICK_MS);
+    metric_add(link->settings.metrics, METRIC_LINK_CONNECTS, 1);
+    log_event(LOG_INFO, MODULE, "link to Redis up",
+              LOG_TEXT("server", server_name(link, server, sizeof(server))));
+    link->settings.events->on_up(link->settings.owner);
+}
+
+static void look_after(struct redis_link *link)
+{
+    const uint64_t now = now_ms(link);
+    bool quiet = now - link->heard_ms >= REDIS_LINK_PROBE_AFTER_MS;
+
+    if (link->probe_sent_ms > 0 && now - link->probe_sent_ms >= REDIS_LINK_PROBE_TIMEOUT_MS) {
+        metric_add(link->settings.metrics, METRIC_PROBES_FAILED, 1);
+        redis_link_fail(link, "a probe published did not arrive");
+        return;
+    }
+    set_timer(link, UP_TICK_MS);
+    if (quiet && link->probe_sent_ms == 0) {
+        send_probe(link);
+    }
+    if (link->state == LINK_UP && link->handshake.done &&
+        (quiet || now - link->checked_ms >= link->settings.config->resync_interval_ms)) {
+        link->checked_ms = now;
+        redis_handshake_check_again(&link->handshake);
+    }
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct redis_link *link = CONTAINER_OF(timer, struct redis_link, timer);
+
+    switch (link->state) {
+    case LINK_DOWN:
+        open_connections(link);
+        break;
+    case LINK_OPENING:
+        redis_link_fail(link, "Redis does not answer");
+        break;
+    case LINK_UP:
+        look_after(link);
+        break;
+    case LINK_FAILING:
+    case LINK_CLOSED:
+        assert(false);
+    }
+}
+
+/* ── Opening ─────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_handshake_done(struct redis_handshake *handshake, const char *why)
+{
+    struct redis_link *link = CONTAINER_OF(handshake, struct redis_link, handshake);
+
+    if (why) {
+        redis_link_fail(link, why);
+    } else if (link->state == LINK_OPENING) {
+        send_probe(link);
+    }
+}
+
+static void on_one_open(struct redis_link *link)
+{
+    if (++link->opened < 2) {
+        return;
+    }
+    link->handshake.commands = &link->commands;
+    link->handshake.subscriber = &link->subscriber;
+    link->handshake.config = link->settings.config;
+    link->handshake.probe_channel = link->probe_channel;
+    link->handshake.on_done = on_handshake_done;
+    redis_handshake_start(&link->handshake);
+}
+
+static void on_commands_open(struct redis_connection *connection)
+{
+    on_one_open(CONTAINER_OF(connection, struct redis_link, commands));
+}
+
+static void on_subscriber_open(struct redis_connection *connection)
+{
+    on_one_open(CONTAINER_OF(connection, struct redis_link, subscriber));
+}
+
+/* {"smessage", channel, message} or {"pmessage", pattern, channel, message}. */
+static void on_push(struct redis_connection *connection, const redisReply *reply)
+{
+    struct redis_link *link = CONTAINER_OF(connection, struct redis_link, subscriber);
+    struct span channel = redis_reply_text(reply->element[reply->elements - 2]);
+    struct span message = redis_reply_text(reply->element[reply->elements - 1]);
+
+    link->heard_ms = now_ms(link);
+    if (!channel.at || !message.at) {
+        return;
+    }
+    if (channel.len == strlen(link->probe_channel) &&
+        memcmp(channel.at, link->probe_channel, channel.len) == 0) {
+        on_probe_arrived(link);
+    } else if (link->state == LINK_UP) {
+        link->settings.events->on_message(link->settings.owner, channel, message);
+    }
+}
+
+static void on_commands_push(struct redis_connection *connection, const redisReply *reply)
+{
+    redis_link_fail(CONTAINER_OF(connection, struct redis_link, commands),
+                    "a message came on the connection for commands");
+}
+
+static const struct redis_connection_events commands_events = {
+    .on_open = on_commands_open,
+    .on_push = on_commands_push,
+    .on_failed = on_commands_failed,
+    .on_closed = on_commands_closed,
+};
+
+static const struct redis_connection_events subscriber_events = {
+    .on_open = on_subscriber_open,
+    .on_push = on_push,
+    .on_failed = on_subscriber_failed,
+    .on_closed = on_subscriber_closed,
+};
+
+static bool open_one(struct redis_link *link, struct redis_connection *connection, bool *exists,
+                     const struct redis_connection_events *events)
+{
+    *exists = true; /* on_failed may come before this returns */
+    if (redis_connection_open(connection, link->settings.loop, &link->settings.config->redis,
+                              events) < 0) {
+        *exists = false;
+        redis_link_fail(link, "out of memory");
+    }
+    return link->state == LINK_OPENING;
+}
+
+static void open_connections(struct redis_link *link)
+{
+    set_state(link, LINK_OPENING);
+    link->opened = 0;
+    link->probe_sent_ms = 0;
+    link->heard_ms = now_ms(link);
+    set_timer(link, REDIS_LINK_OPEN_TIMEOUT_MS);
+    if (open_one(link, &link->commands, &link->commands_exist, &commands_events)) {
+        open_one(link, &link->subscriber, &link->subscriber_exist, &subscriber_events);
+    }
+    if (link->state == LINK_FAILING) {
+        after_closing(link); /* when not even one connection could be begun */
+    }
+}
+
+struct redis_link *redis_link_open(const struct redis_link_settings *settings)
+{
+    struct redis_link *link = mem_zalloc(1, sizeof(*link));
+
+    if (!link) {
+        return NULL;
+    }
+    link->settings = *settings;
+    link->handshake.done = true;
+    timer_init(&link->timer, on_timer);
+    /* `!` is in no task id, so this channel is never a task's. */
+    snprintf(link->probe_channel, sizeof(link->probe_channel), "%s!probe:%08x%08x",
+             settings->config->redis_prefix, arc4random(), arc4random());
+    set_timer(link, 0); /* state DOWN: the first attempt is at the next tick */
+    return link;
+}
+
+void redis_link_close(struct redis_link *link)
+{
+    if (link->closing) {
+        return;
+    }
+    link->closing = true;
+    timer_cancel(link->settings.wheel, &link->timer);
+    if (link->state == LINK_OPENING || link->state == LINK_UP) {
+        shut(link);
+    } else if (link->state == LINK_DOWN) {
+        after_closing(link);
+    }
+}
+
+/* ── Use ─────────────────────────────────────────────────────────────────────────────────────── */
+
+int redis_link_subscribe(struct redis_link *link, const char *command, struct span channel,
+                         redis_reply_fn on_reply, void *context)
+{
+    if (link->state != LINK_UP) {
+        return -ENOTCONN;
+    }
+    return redis_connection_send(&link->subscriber, on_reply, context, 2,
+                                 (struct span[]){SPAN_OF(command), channel});
+}
+
+int redis_link_command(struct redis_link *link, redis_reply_fn on_reply, void *context, int argc,
+                       const struct span *argv)
+{
+    if (link->state != LINK_UP) {
+        return -ENOTCONN;
+    }
+    return redis_connection_send(&link->commands, on_reply, context, argc, argv);
+}
+
+uint32_t redis_link_in_flight(const struct redis_link *link)
+{
+    return link->commands_exist ? redis_connection_in_flight(&link->commands) : 0;
+}
+
+void redis_link_pause(struct redis_link *link, bool paused)
+{
+    if (link->state == LINK_UP) {
+        redis_connection_pause(&link->subscriber, paused);
+    }
+}

@@ -1,0 +1,86 @@
+/* The link to one Redis server: a pair of connections, one subscribed, one for commands.
+ *
+ * Receives   channels to subscribe to, and commands, from hub.c and recorder.c
+ * Hands on   on_message for what is published; each command's reply to its callback
+ * Owns       both connections, their health and their coming back
+ *
+ * Health. Pub/sub tells nothing when it stops working, so the link finds out for itself:
+ *   1. Both connections are to the same server, a master (redis_handshake.h); that is compared at
+ * connecting and with each probe. If one connection fails both are closed.
+ *   2. After PROBE_AFTER_MS without a message the link publishes a probe to a channel of its own,
+ *      which must arrive within PROBE_TIMEOUT_MS.
+ *   3. A lost link comes back by itself, after 50 ms at first, doubling to 3 s, with full jitter.
+ *
+ * States
+ *   DOWN      waiting to try again                    -> OPENING
+ *   OPENING   connecting, then the handshake, then the first probe; OPEN_TIMEOUT_MS at the most
+ *                                                     -> UP, FAILING
+ *   UP        in use                                  -> FAILING
+ *   FAILING   both connections are closing            -> DOWN, CLOSED
+ *   CLOSED    for good
+ */
+#ifndef PROGRESSD_BROKER_REDIS_REDIS_LINK_H
+#define PROGRESSD_BROKER_REDIS_REDIS_LINK_H
+
+#include "broker/redis/redis_handshake.h"
+#include "common/metrics.h"
+#include "common/timer_wheel.h"
+
+#define REDIS_LINK_PROBE_AFTER_MS 5000
+#define REDIS_LINK_PROBE_TIMEOUT_MS 5000
+#define REDIS_LINK_OPEN_TIMEOUT_MS 10000
+
+struct redis_link;
+
+struct redis_link_events {
+    /* The link can be used; no channel is subscribed. */
+    void (*on_up)(void *owner);
+    /* The link is lost: all subscriptions are void; pending callbacks have been called with NULL.
+     */
+    void (*on_down)(void *owner);
+    /* Something was published to a channel subscribed here; spans are borrowed. */
+    void (*on_message)(void *owner, struct span channel, struct span message);
+    void (*on_closed)(void *owner);
+};
+
+/* What the link needs of its process. All is borrowed for the link's life. */
+struct redis_link_settings {
+    uv_loop_t *loop;
+    struct timer_wheel *wheel;
+    const struct config *config;
+    struct metrics_slot *metrics;
+    const struct redis_link_events *events;
+    void *owner;
+};
+
+/* Begins to connect. NULL when out of memory. */
+struct redis_link *redis_link_open(const struct redis_link_settings *settings) MUST_CHECK;
+
+/* Closes for good: on_closed comes once, perhaps before this returns; the link is freed by then. No
+ * other event comes. */
+void redis_link_close(struct redis_link *link);
+
+bool redis_link_is_up(const struct redis_link *link);
+
+/* The three below: 0 and `on_reply` comes once (see redis_reply_fn), from the subscribing
+ * connection for the first two; or -ENOMEM or -ENOTCONN (not up), when it doesn't. */
+
+/* SSUBSCRIBE or PSUBSCRIBE, SUNSUBSCRIBE: `command` and the channel or pattern. */
+int redis_link_subscribe(struct redis_link *link, const char *command, struct span channel,
+                         redis_reply_fn on_reply, void *context) MUST_CHECK;
+
+/* Any command that isn't about subscriptions; at most 8 arguments, the command's name included. */
+int redis_link_command(struct redis_link *link, redis_reply_fn on_reply, void *context, int argc,
+                       const struct span *argv) MUST_CHECK;
+
+/* Commands whose replies have not come yet. */
+uint32_t redis_link_in_flight(const struct redis_link *link);
+
+/* Stops taking messages, or goes on; for an owner with too much in flight. */
+void redis_link_pause(struct redis_link *link, bool paused);
+
+/* Gives the link up and lets it come back: for an owner that was told something no healthy server
+ * says. */
+void redis_link_fail(struct redis_link *link, const char *why);
+
+#endif
