@@ -74,7 +74,7 @@ static int open_one(const struct config_address *address, struct config_address 
 {
     const int family = address->kind == CONFIG_ADDRESS_IP4 ? AF_INET : AF_INET6;
     const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    uint16_t port;
+    uint16_t port = 0;
     int r;
 
     if (fd < 0) {
