@@ -1,0 +1,64 @@
+#include "client/cli/server.h"
+
+#include <string.h>
+
+#include "client/cli/http_client.h"
+#include "client/cli/ws_client.h"
+#include "proto/redis_contract.h"
+
+/* Of a JSON Web Token in its compact form (RFC 7515, 3.1). */
+#define TOKEN_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+
+int server_address(const struct command *command, const struct server_options *options,
+                   struct wire_address *ret_address)
+{
+    const char *url = option_or_environment(options->url, "PROGRESSD_URL", SERVER_URL_DEFAULT);
+
+    if (wire_address_parse(url, ret_address) != 0) {
+        command_complain(command, "--url: must be http://HOST[:PORT]");
+        return EXIT_USAGE;
+    }
+    return EXIT_DONE;
+}
+
+int server_tokens(const struct command *command, const struct server_options *options,
+                  struct token_source *ret_tokens)
+{
+    struct token_settings settings = options->token;
+    char why[TOKEN_WHY_SIZE] = "out of memory";
+
+    if (!settings.token && !settings.key && !settings.state_dir) {
+        settings.token = option_or_environment(NULL, "PROGRESSD_TOKEN", NULL);
+    }
+    settings.state_dir = option_or_environment(settings.state_dir, "PROGRESSD_STATE_DIR", NULL);
+    /* It becomes a line of a request. */
+    if (settings.token && settings.token[strspn(settings.token, TOKEN_CHARACTERS)] != '\0') {
+        command_complain(command, "--token: that is no JSON Web Token");
+        return EXIT_USAGE;
+    }
+    if (token_source_init(&settings, ret_tokens, why) != 0) {
+        command_complain(command, "%s", why);
+        return EXIT_USAGE;
+    }
+    return EXIT_DONE;
+}
+
+bool server_task_is_valid(const struct command *command, const char *task_id)
+{
+    if (!task_id_is_valid(task_id, strlen(task_id))) {
+        command_complain(command, "a task id is 1 to 128 of A-Z a-z 0-9 . _ ~ : -");
+        return false;
+    }
+    return true;
+}
+
+_Static_assert((int)HTTP_CLIENT_UNKNOWN_HOST == (int)WS_CLIENT_UNKNOWN_HOST,
+               "server_complain() takes both");
+
+void server_complain(const struct command *command, const struct wire_address *address, int rc)
+{
+    command_complain(command, "cannot reach http://%s:%s: %s", address->host, address->port,
+                     rc < 0                           ? strerror(-rc)
+                     : rc == HTTP_CLIENT_UNKNOWN_HOST ? "there is no such host"
+                                                      : "it doesn't speak HTTP and WebSocket");
+}
