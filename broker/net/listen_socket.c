@@ -52,7 +52,8 @@ static int set_options(int fd, const struct config_address *address)
     return 0;
 }
 
-static int bind_and_listen(int fd, const struct config_address *address, uint16_t *ret_port)
+/* The real port, or -errno. */
+static int bind_and_listen(int fd, const struct config_address *address)
 {
     union address socket_address;
     socklen_t len = fill(address, &socket_address);
@@ -65,28 +66,26 @@ static int bind_and_listen(int fd, const struct config_address *address, uint16_
         getsockname(fd, &socket_address.any, &len) < 0) {
         return -errno;
     }
-    *ret_port = ntohs(socket_address.any.sa_family == AF_INET ? socket_address.ip4.sin_port
-                                                              : socket_address.ip6.sin6_port);
-    return 0;
+    return ntohs(socket_address.any.sa_family == AF_INET ? socket_address.ip4.sin_port
+                                                         : socket_address.ip6.sin6_port);
 }
 
 static int open_one(const struct config_address *address, struct config_address *ret_bound)
 {
     const int family = address->kind == CONFIG_ADDRESS_IP4 ? AF_INET : AF_INET6;
     const int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    uint16_t port = 0;
-    int r;
+    int port;
 
     if (fd < 0) {
         return -errno;
     }
-    r = bind_and_listen(fd, address, &port);
-    if (r < 0) {
+    port = bind_and_listen(fd, address);
+    if (port < 0) {
         close(fd);
-        return r;
+        return port;
     }
     *ret_bound = *address;
-    ret_bound->port = port;
+    ret_bound->port = (uint16_t)port;
     return fd;
 }
 
