@@ -191,9 +191,9 @@ class Broker:
     def wait_for_workers(self, without=(), seconds=START_SECONDS):
         """Until all workers run, none of them one of the pids `without`, and the broker is ready."""
         def complete():
-            pids = self.worker_pids()
-            return (len(pids) == self.workers and not set(pids) & set(without) and
-                    self.admin("/readyz")[0] == 200)
+            workers = self.status()["workers"]
+            return (all(worker["state"] == "ready" and worker["pid"] not in without
+                        for worker in workers) and self.admin("/readyz")[0] == 200)
         eventually(complete, seconds, "a worker is missing")
 
     def memory(self, pid):
