@@ -16,6 +16,7 @@
 #include "broker/config/origin.h"
 #include "common/jwt_key.h"
 #include "common/log.h"
+#include "common/redis_url.h"
 #include "common/text.h"
 
 enum config_address_kind {
@@ -31,21 +32,6 @@ struct config_address {
     uint16_t port;             /* 0: any that is free */
 };
 
-enum config_redis_kind {
-    CONFIG_REDIS_EMBEDDED, /* none was named: the supervisor runs one of its own */
-    CONFIG_REDIS_TCP,
-    CONFIG_REDIS_UNIX,
-};
-
-struct config_redis {
-    enum config_redis_kind kind;
-    char *url;             /* as given: holds the password, so never show it */
-    char *host;            /* TCP: a name or an address, without brackets */
-    uint16_t port;         /* TCP */
-    char *path;            /* UNIX */
-    char *user, *password; /* decoded; NULL: none */
-};
-
 struct config_keys {
     struct jwt_key *items;
     size_t count;
@@ -55,9 +41,9 @@ struct config_keys {
 struct config {
     char *file; /* the configuration file; NULL: none */
     struct config_address listen, admin_listen;
-    struct config_redis redis;
-    char *redis_prefix; /* colon included */
-    uint32_t workers;   /* at least 1: "0", one per core, has been counted */
+    struct redis_url redis; /* of kind NONE: the supervisor runs one of its own */
+    char *redis_prefix;     /* colon included */
+    uint32_t workers;       /* at least 1: "0", one per core, has been counted */
     struct config_keys jwt_keys;
     char *jwt_issuer, *jwt_audience; /* NULL: not checked */
     char *state_dir;

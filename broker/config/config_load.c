@@ -7,9 +7,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "broker/config/config_redis.h"
 #include "broker/config/config_sources.h"
 #include "common/mem.h"
+#include "common/redis_url.h"
 #include "common/state_dir.h"
 
 #define WORKERS_MAX 256
@@ -182,16 +182,16 @@ int config_ensure_key(struct config *config, bool *ret_made, struct text *messag
 
 int config_set_redis_socket(struct config *config, const char *path)
 {
-    struct config_redis redis;
+    struct redis_url redis;
     char why[CONFIG_WHY_SIZE];
     struct text url = TEXT_EMPTY;
 
-    config_redis_socket_url(path, &url);
-    int rc = text_failed(&url) ? -ENOMEM : config_redis_read(url.data, &redis, why);
+    redis_url_of_socket(path, &url);
+    int rc = text_failed(&url) ? -ENOMEM : redis_url_read(url.data, &redis, why);
     text_deinit(&url);
     if (rc == 0) {
-        config_redis_deinit(&config->redis);
+        redis_url_deinit(&config->redis);
         config->redis = redis;
     }
-    return rc;
+    return rc == REDIS_URL_INVALID ? CONFIG_INVALID : rc;
 }

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/config/config_redis.h"
 #include "common/mem.h"
+#include "common/redis_url.h"
 #include "proto/redis_contract.h"
 
 PRINTF_LIKE(2, 3) static int invalid(char *why, const char *format, ...)
@@ -162,24 +162,24 @@ const struct config_type config_type_address_or_off = {.read = address_or_off_re
 
 static int redis_read(const struct config_range *range, const char *text, void *member, char *why)
 {
-    struct config_redis redis;
-    int rc = config_redis_read(text, &redis, why);
+    struct redis_url redis;
+    int rc = redis_url_read(text, &redis, why);
 
     if (rc == 0) {
-        config_redis_deinit(member);
-        *(struct config_redis *)member = redis;
+        redis_url_deinit(member);
+        *(struct redis_url *)member = redis;
     }
-    return rc;
+    return rc == REDIS_URL_INVALID ? CONFIG_INVALID : rc;
 }
 
 static void redis_write(const void *member, struct text *text)
 {
-    text_puts(text, ((const struct config_redis *)member)->url);
+    text_puts(text, ((const struct redis_url *)member)->url);
 }
 
 static void redis_clear(void *member)
 {
-    config_redis_deinit(member);
+    redis_url_deinit(member);
 }
 
 const struct config_type config_type_redis = {

@@ -31,7 +31,7 @@ struct config_type {
 /* The type of the member that an option has in struct config. */
 extern const struct config_type config_type_address;        /* struct config_address */
 extern const struct config_type config_type_address_or_off; /* likewise, "off" allowed */
-extern const struct config_type config_type_redis;          /* struct config_redis */
+extern const struct config_type config_type_redis;          /* struct redis_url */
 extern const struct config_type config_type_prefix;         /* char * */
 extern const struct config_type config_type_text;           /* char *; "" is NULL */
 extern const struct config_type config_type_keys;           /* struct config_keys */

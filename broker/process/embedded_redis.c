@@ -49,10 +49,10 @@ struct embedded_redis {
     bool announced; /* on_ready was called */
     int lock_fd;
     char *state_dir;
-    struct config_redis server; /* where it answers */
-    uv_timer_t timer;           /* LOOKING, STARTING: the next question; PAUSING: the next start;
-                                   STOPPING: the kill */
-    uint64_t since_ms;          /* LOOKING, STARTING: when that began */
+    struct redis_url server; /* where it answers */
+    uv_timer_t timer;        /* LOOKING, STARTING: the next question; PAUSING: the next start;
+                                STOPPING: the kill */
+    uint64_t since_ms;       /* LOOKING, STARTING: when that began */
     bool timer_exists, process_exists, connection_exists; /* until their handles are closed */
     uv_process_t process;
     struct redis_connection connection; /* asks whether it answers; TAKEN: tells when it ends */
@@ -500,7 +500,7 @@ static struct embedded_redis *allocate(const char *state_dir)
         return NULL;
     }
     redis->state_dir = copy;
-    redis->server = (struct config_redis){.kind = CONFIG_REDIS_UNIX, .path = path};
+    redis->server = (struct redis_url){.kind = REDIS_URL_UNIX, .path = path};
     return redis;
 }
 

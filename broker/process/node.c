@@ -117,10 +117,10 @@ static void write_recorder(const struct node *node, struct text *text)
 /* The server without user and password. */
 static void write_redis(const struct node *node, struct text *text)
 {
-    const struct config_redis *redis = &node->config->redis;
+    const struct redis_url *redis = &node->config->redis;
 
     text_printf(text, "{\"embedded\":%s,\"server\":", json_bool(node->redis_embedded));
-    if (redis->kind == CONFIG_REDIS_TCP) {
+    if (redis->kind == REDIS_URL_TCP) {
         text_puts(text, "\"");
         text_printf(text, strchr(redis->host, ':') ? "[%s]:%u\"" : "%s:%u\"", redis->host,
                     (unsigned)redis->port);

@@ -276,7 +276,7 @@ static int open_shared(struct supervisor *supervisor)
     if (r == 0) {
         r = open_admin(supervisor);
     }
-    if (r == 0 && supervisor->config->redis.kind == CONFIG_REDIS_EMBEDDED) {
+    if (r == 0 && supervisor->config->redis.kind == REDIS_URL_NONE) {
         r = open_redis(supervisor);
     }
     if (r == 0) {
@@ -321,7 +321,7 @@ static void start(struct supervisor *supervisor)
 {
     int r;
 
-    supervisor->node.redis_embedded = supervisor->config->redis.kind == CONFIG_REDIS_EMBEDDED;
+    supervisor->node.redis_embedded = supervisor->config->redis.kind == REDIS_URL_NONE;
     watch_signals(supervisor);
     prepare_children(supervisor);
     r = open_shared(supervisor);

@@ -246,7 +246,7 @@ static void on_authenticated(void *context, const redisReply *reply)
 static void on_connected(struct stream *stream, int status)
 {
     struct redis_connection *connection = CONTAINER_OF(stream, struct redis_connection, stream);
-    const struct config_redis *server = connection->server;
+    const struct redis_url *server = connection->server;
     struct span argv[3] = {SPAN_OF("AUTH")};
     int argc = 1;
 
@@ -381,12 +381,12 @@ static void on_turn_end_closed(uv_handle_t *handle)
 }
 
 int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
-                          const struct config_redis *server,
+                          const struct redis_url *server,
                           const struct redis_connection_events *events)
 {
     int r;
 
-    assert(server->kind != CONFIG_REDIS_EMBEDDED);
+    assert(server->kind != REDIS_URL_NONE);
     memset(connection, 0, sizeof(*connection));
     connection->reader = redisReaderCreate();
     if (!connection->reader) {
@@ -396,8 +396,7 @@ int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
     connection->server = server;
     (void)uv_prepare_init(loop, &connection->turn_end); /* cannot fail */
     connection->open_handles = 1;
-    r = server->kind == CONFIG_REDIS_UNIX ? connect_by_path(connection)
-                                          : connect_by_name(connection);
+    r = server->kind == REDIS_URL_UNIX ? connect_by_path(connection) : connect_by_name(connection);
     if (r < 0) {
         fail_with(connection, "cannot connect", r);
     }

@@ -43,7 +43,7 @@ struct redis_connection {
     struct addrinfo *addresses, *next_address; /* of the server's name, and the one to try next */
     uv_prepare_t turn_end;                     /* runs while there is something to write */
     const struct redis_connection_events *events;
-    const struct config_redis *server;
+    const struct redis_url *server;
     redisReader *reader;
     struct text out; /* commands that are still to be written, from out_at on */
     size_t out_at;
@@ -56,7 +56,7 @@ struct redis_connection {
 /* Begins to connect; `server` must outlive the connection. 0: on_open or on_failed will come,
  * the latter perhaps before this returns; or -ENOMEM with nothing opened. */
 int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
-                          const struct config_redis *server,
+                          const struct redis_url *server,
                           const struct redis_connection_events *events) MUST_CHECK;
 
 /* Queues a command. 0: `on_reply` will be called; or -ENOMEM, when it won't. */

@@ -82,9 +82,9 @@ static void set_timer(struct redis_link *link, uint64_t in_ms)
 
 static const char *server_name(const struct redis_link *link, char *buffer, size_t size)
 {
-    const struct config_redis *server = &link->settings.config->redis;
+    const struct redis_url *server = &link->settings.config->redis;
 
-    if (server->kind == CONFIG_REDIS_UNIX) {
+    if (server->kind == REDIS_URL_UNIX) {
         return server->path;
     }
     snprintf(buffer, size, "%s:%u", server->host, (unsigned)server->port);

@@ -121,7 +121,7 @@ Test(config_load, without_options_it_has_the_defaults)
     cr_assert_str_eq(config->listen.ip, "127.0.0.1");
     cr_assert_eq(config->listen.port, 8080);
     cr_assert_eq(config->admin_listen.port, 8081);
-    cr_assert_eq(config->redis.kind, CONFIG_REDIS_EMBEDDED);
+    cr_assert_eq(config->redis.kind, REDIS_URL_NONE);
     cr_assert_str_eq(config->redis_prefix, "progress:");
     cr_assert_geq(config->workers, 1);
     cr_assert_eq(config->jwt_keys.count, 0);
@@ -545,9 +545,9 @@ Test(config_load, an_embedded_redis_is_handed_on_as_a_socket)
     long_path[0] = '/';
     long_path[sizeof long_path - 1] = '\0';
     cr_assert_eq(config_set_redis_socket(config, long_path), CONFIG_INVALID);
-    cr_assert_eq(config->redis.kind, CONFIG_REDIS_EMBEDDED);
+    cr_assert_eq(config->redis.kind, REDIS_URL_NONE);
     cr_assert_eq(config_set_redis_socket(config, "/a b/100%/r?#.sock"), 0);
-    cr_assert_eq(config->redis.kind, CONFIG_REDIS_UNIX);
+    cr_assert_eq(config->redis.kind, REDIS_URL_UNIX);
     cr_assert_str_eq(config->redis.path, "/a b/100%/r?#.sock");
     cr_assert_str_eq(config->redis.url, "unix:///a%20b/100%25/r%3F%23.sock");
     config_free(config);

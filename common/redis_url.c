@@ -1,4 +1,4 @@
-#include "broker/config/config_redis.h"
+#include "common/redis_url.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -13,8 +13,8 @@
 
 static int invalid(char *why, const char *reason)
 {
-    snprintf(why, CONFIG_WHY_SIZE, "%s", reason);
-    return CONFIG_INVALID;
+    snprintf(why, REDIS_URL_WHY_SIZE, "%s", reason);
+    return REDIS_URL_INVALID;
 }
 
 static void wipe(char *secret)
@@ -25,14 +25,14 @@ static void wipe(char *secret)
     mem_free(secret);
 }
 
-void config_redis_deinit(struct config_redis *redis)
+void redis_url_deinit(struct redis_url *redis)
 {
     wipe(redis->url);
     wipe(redis->password);
     mem_free(redis->user);
     mem_free(redis->host);
     mem_free(redis->path);
-    *redis = (struct config_redis){.kind = CONFIG_REDIS_EMBEDDED};
+    *redis = (struct redis_url){.kind = REDIS_URL_NONE};
 }
 
 static int hex_value(char digit)
@@ -75,7 +75,7 @@ static int decode(const char *text, size_t len, char **ret_decoded, char *why)
 }
 
 /* Reads user:password. */
-static int read_userinfo(const char *text, size_t len, struct config_redis *redis, char *why)
+static int read_userinfo(const char *text, size_t len, struct redis_url *redis, char *why)
 {
     const char *colon = memchr(text, ':', len);
     size_t user_len = colon ? (size_t)(colon - text) : len;
@@ -90,7 +90,7 @@ static int read_userinfo(const char *text, size_t len, struct config_redis *redi
     return rc;
 }
 
-static int read_port(const char *digits, size_t len, struct config_redis *redis, char *why)
+static int read_port(const char *digits, size_t len, struct redis_url *redis, char *why)
 {
     uint32_t port = 0;
 
@@ -108,7 +108,7 @@ static int read_port(const char *digits, size_t len, struct config_redis *redis,
     return 0;
 }
 
-static int read_host(const char *text, size_t len, struct config_redis *redis, char *why)
+static int read_host(const char *text, size_t len, struct redis_url *redis, char *why)
 {
     const char *bracket = len > 0 && text[0] == '[' ? memchr(text, ']', len) : NULL;
     const char *host = bracket ? text + 1 : text;
@@ -153,13 +153,13 @@ static int check_database(const char *path, char *why)
     return invalid(why, "must end after the port");
 }
 
-static int read_tcp(const char *rest, struct config_redis *redis, char *why)
+static int read_tcp(const char *rest, struct redis_url *redis, char *why)
 {
     size_t authority = strcspn(rest, "/?#");
     const char *at = memrchr(rest, '@', authority);
     const char *host = at ? at + 1 : rest;
 
-    redis->kind = CONFIG_REDIS_TCP;
+    redis->kind = REDIS_URL_TCP;
     if (at) {
         int rc = read_userinfo(rest, (size_t)(at - rest), redis, why);
         if (rc) {
@@ -170,11 +170,11 @@ static int read_tcp(const char *rest, struct config_redis *redis, char *why)
     return rc ? rc : check_database(rest + authority, why);
 }
 
-static int read_unix(const char *rest, struct config_redis *redis, char *why)
+static int read_unix(const char *rest, struct redis_url *redis, char *why)
 {
     const char *path = strchr(rest, '/');
 
-    redis->kind = CONFIG_REDIS_UNIX;
+    redis->kind = REDIS_URL_UNIX;
     if (!path || (path > rest && path[-1] != '@')) {
         return invalid(why, "must have a whole path: unix:///path or unix://user:password@/path");
     }
@@ -194,7 +194,7 @@ static int read_unix(const char *rest, struct config_redis *redis, char *why)
     return rc;
 }
 
-static int read_parts(const char *url, struct config_redis *redis, char *why)
+static int read_parts(const char *url, struct redis_url *redis, char *why)
 {
     if (strncasecmp(url, "redis://", 8) == 0) {
         return read_tcp(url + 8, redis, why);
@@ -208,9 +208,9 @@ static int read_parts(const char *url, struct config_redis *redis, char *why)
     return *url ? invalid(why, "must begin with redis:// or unix://, or be empty") : 0;
 }
 
-int config_redis_read(const char *url, struct config_redis *ret_redis, char why[CONFIG_WHY_SIZE])
+int redis_url_read(const char *url, struct redis_url *ret_redis, char why[REDIS_URL_WHY_SIZE])
 {
-    struct config_redis redis = {.kind = CONFIG_REDIS_EMBEDDED};
+    struct redis_url redis = {.kind = REDIS_URL_NONE};
     int rc = read_parts(url, &redis, why);
 
     if (rc == 0) {
@@ -218,14 +218,14 @@ int config_redis_read(const char *url, struct config_redis *ret_redis, char why[
         rc = redis.url ? 0 : -ENOMEM;
     }
     if (rc) {
-        config_redis_deinit(&redis);
+        redis_url_deinit(&redis);
         return rc;
     }
     *ret_redis = redis;
     return 0;
 }
 
-void config_redis_socket_url(const char *path, struct text *text)
+void redis_url_of_socket(const char *path, struct text *text)
 {
     text_puts(text, "unix://");
     for (; *path; path++) {

@@ -2,14 +2,14 @@
 #include <errno.h>
 #include <string.h>
 
-#include "broker/config/config_redis.h"
 #include "common/mem.h"
+#include "common/redis_url.h"
 
-static struct config_redis read_url(const char *url)
+static struct redis_url read_url(const char *url)
 {
-    struct config_redis redis;
-    char why[CONFIG_WHY_SIZE] = "";
-    int rc = config_redis_read(url, &redis, why);
+    struct redis_url redis;
+    char why[REDIS_URL_WHY_SIZE] = "";
+    int rc = redis_url_read(url, &redis, why);
 
     cr_assert_eq(rc, 0, "%s: %s", url, why);
     cr_assert_str_eq(redis.url, url);
@@ -19,34 +19,34 @@ static struct config_redis read_url(const char *url)
 static void check_tcp(const char *url, const char *host, int port, const char *user,
                       const char *password)
 {
-    struct config_redis redis = read_url(url);
+    struct redis_url redis = read_url(url);
 
-    cr_assert_eq(redis.kind, CONFIG_REDIS_TCP);
+    cr_assert_eq(redis.kind, REDIS_URL_TCP);
     cr_assert_str_eq(redis.host, host);
     cr_assert_eq(redis.port, port);
     cr_assert_null(redis.path);
     cr_assert(user ? redis.user && strcmp(redis.user, user) == 0 : !redis.user, "%s", url);
     cr_assert(password ? redis.password && strcmp(redis.password, password) == 0 : !redis.password,
               "%s", url);
-    config_redis_deinit(&redis);
+    redis_url_deinit(&redis);
 }
 
 static const char *refusal(const char *url)
 {
-    static char why[CONFIG_WHY_SIZE];
-    struct config_redis redis;
+    static char why[REDIS_URL_WHY_SIZE];
+    struct redis_url redis;
 
     strcpy(why, "accepted");
-    int rc = config_redis_read(url, &redis, why);
+    int rc = redis_url_read(url, &redis, why);
     if (rc == 0) {
-        config_redis_deinit(&redis);
+        redis_url_deinit(&redis);
     } else {
-        cr_assert_eq(rc, CONFIG_INVALID);
+        cr_assert_eq(rc, REDIS_URL_INVALID);
     }
     return why;
 }
 
-Test(config_redis, a_server_has_a_host_and_may_have_a_port)
+Test(redis_url, a_server_has_a_host_and_may_have_a_port)
 {
     check_tcp("redis://localhost", "localhost", 6379, NULL, NULL);
     check_tcp("redis://10.0.0.1:7000", "10.0.0.1", 7000, NULL, NULL);
@@ -55,7 +55,7 @@ Test(config_redis, a_server_has_a_host_and_may_have_a_port)
     check_tcp("REDIS://redis_1.internal:1/0", "redis_1.internal", 1, NULL, NULL);
 }
 
-Test(config_redis, user_and_password_are_decoded)
+Test(redis_url, user_and_password_are_decoded)
 {
     check_tcp("redis://user:pass@h", "h", 6379, "user", "pass");
     check_tcp("redis://:pass@h:1", "h", 1, NULL, "pass");
@@ -65,38 +65,38 @@ Test(config_redis, user_and_password_are_decoded)
     check_tcp("redis://u:a:b@c@h", "h", 6379, "u", "a:b@c");
 }
 
-Test(config_redis, a_socket_has_a_path)
+Test(redis_url, a_socket_has_a_path)
 {
-    struct config_redis redis = read_url("unix:///run/re%20dis/r.sock");
+    struct redis_url redis = read_url("unix:///run/re%20dis/r.sock");
 
-    cr_assert_eq(redis.kind, CONFIG_REDIS_UNIX);
+    cr_assert_eq(redis.kind, REDIS_URL_UNIX);
     cr_assert_str_eq(redis.path, "/run/re dis/r.sock");
     cr_assert_null(redis.user);
-    config_redis_deinit(&redis);
+    redis_url_deinit(&redis);
 
     redis = read_url("unix://me:p%40@/r.sock");
     cr_assert_str_eq(redis.path, "/r.sock");
     cr_assert_str_eq(redis.user, "me");
     cr_assert_str_eq(redis.password, "p@");
-    config_redis_deinit(&redis);
+    redis_url_deinit(&redis);
 }
 
-Test(config_redis, nothing_is_an_embedded_one)
+Test(redis_url, nothing_is_an_embedded_one)
 {
-    struct config_redis redis = read_url("");
+    struct redis_url redis = read_url("");
 
-    cr_assert_eq(redis.kind, CONFIG_REDIS_EMBEDDED);
-    config_redis_deinit(&redis);
+    cr_assert_eq(redis.kind, REDIS_URL_NONE);
+    redis_url_deinit(&redis);
 }
 
-Test(config_redis, another_database_and_tls_are_refused_with_the_reason)
+Test(redis_url, another_database_and_tls_are_refused_with_the_reason)
 {
     cr_assert_not_null(strstr(refusal("redis://h/1"), "pub/sub ignores"));
     cr_assert_not_null(strstr(refusal("redis://h:1/15"), "pub/sub ignores"));
     cr_assert_not_null(strstr(refusal("rediss://h"), "TLS"));
 }
 
-Test(config_redis, a_wrong_url_is_refused)
+Test(redis_url, a_wrong_url_is_refused)
 {
     static const char *const urls[] = {
         "localhost:6379",  "http://h",        "redis:/h",         "redis://",
@@ -113,7 +113,7 @@ Test(config_redis, a_wrong_url_is_refused)
     }
 }
 
-Test(config_redis, a_refusal_repeats_nothing_of_the_url)
+Test(redis_url, a_refusal_repeats_nothing_of_the_url)
 {
     static const char *const urls[] = {
         "secret",          "redis://u:secret@",      "redis://u:secret%@h", "redis://secret/x@h",
@@ -127,7 +127,7 @@ Test(config_redis, a_refusal_repeats_nothing_of_the_url)
     }
 }
 
-Test(config_redis, a_path_is_as_long_as_a_socket_can_be)
+Test(redis_url, a_path_is_as_long_as_a_socket_can_be)
 {
     char url[256] = "unix:///";
     size_t start = strlen(url);
@@ -138,17 +138,17 @@ Test(config_redis, a_path_is_as_long_as_a_socket_can_be)
     cr_assert_not_null(strstr(refusal(url), "107"));
 }
 
-Test(config_redis, running_out_of_memory_is_returned)
+Test(redis_url, running_out_of_memory_is_returned)
 {
-    struct config_redis redis;
-    char why[CONFIG_WHY_SIZE];
+    struct redis_url redis;
+    char why[REDIS_URL_WHY_SIZE];
 
     for (unsigned n = 1; n <= 4; n++) {
         mem_fail_nth(n);
-        cr_assert_eq(config_redis_read("redis://u:p@h", &redis, why), -ENOMEM);
+        cr_assert_eq(redis_url_read("redis://u:p@h", &redis, why), -ENOMEM);
     }
     for (unsigned n = 1; n <= 2; n++) {
         mem_fail_nth(n);
-        cr_assert_eq(config_redis_read("unix:///a", &redis, why), -ENOMEM);
+        cr_assert_eq(redis_url_read("unix:///a", &redis, why), -ENOMEM);
     }
 }
