@@ -22,7 +22,7 @@ static void set_up(void)
     cr_assert_eq(metrics_page_create(WORKERS + 2, &page, &fd), 0);
     close(fd);
     config = (struct config){.workers = WORKERS,
-                             .redis = {.kind = CONFIG_REDIS_TCP,
+                             .redis = {.kind = REDIS_URL_TCP,
                                        .url = "redis://me:secret@db:6379",
                                        .host = "db",
                                        .port = 6379,
@@ -175,7 +175,7 @@ Test(node, writes_paths_and_ipv6_addresses_so_that_they_can_be_read)
     config.redis.host = "::1";
     cr_assert_not_null(strstr(status(), "\"server\":\"[::1]:6379\""));
     text_deinit(&written);
-    config.redis = (struct config_redis){.kind = CONFIG_REDIS_UNIX, .path = "/a \"b\"/redis.sock"};
+    config.redis = (struct redis_url){.kind = REDIS_URL_UNIX, .path = "/a \"b\"/redis.sock"};
     node.redis_embedded = true;
     cr_assert_not_null(
         strstr(status(), "{\"embedded\":true,\"server\":\"/a \\\"b\\\"/redis.sock\"}"));
@@ -192,7 +192,7 @@ Test(node, shows_null_for_a_recorder_that_is_off)
 Test(node, shows_before_it_has_started_that_it_is_not_ready)
 {
     node.phase = NODE_STARTING;
-    config.redis = (struct config_redis){.kind = CONFIG_REDIS_EMBEDDED};
+    config.redis = (struct redis_url){.kind = REDIS_URL_NONE};
     cr_assert_not_null(strstr(status(), "\"ready\":false,\"readiness\":\"starting\""));
     text_deinit(&written);
 }
