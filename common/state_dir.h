@@ -12,6 +12,9 @@
 
 #include "common/result.h"
 
+/* The embedded Redis' socket in it: a broker's own, and the way for jobs on the same machine. */
+#define STATE_DIR_REDIS_SOCKET "redis.sock"
+
 /* The default: the first of $STATE_DIRECTORY (as systemd sets it); for root /var/lib/progressd;
  * $XDG_STATE_HOME/progressd; $HOME/.local/state/progressd. `environment` ends with NULL.
  * 0; -ENOENT when none of them is set; -ENAMETOOLONG. */

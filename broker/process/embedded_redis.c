@@ -491,7 +491,7 @@ static struct embedded_redis *allocate(const char *state_dir)
 {
     struct embedded_redis *redis = mem_zalloc(1, sizeof(*redis));
     char *copy = mem_strndup(state_dir, strlen(state_dir));
-    char *path = join(state_dir, EMBEDDED_REDIS_SOCKET);
+    char *path = join(state_dir, STATE_DIR_REDIS_SOCKET);
 
     if (!redis || !copy || !path) {
         mem_free(redis);
@@ -508,7 +508,7 @@ int embedded_redis_open(uv_loop_t *loop, const char *state_dir,
                         const struct embedded_redis_events *events, void *owner,
                         struct embedded_redis **ret_redis, char why[EMBEDDED_REDIS_WHY_SIZE])
 {
-    const size_t longest = PATH_SIZE - sizeof("/" EMBEDDED_REDIS_SOCKET);
+    const size_t longest = PATH_SIZE - sizeof("/" STATE_DIR_REDIS_SOCKET);
     struct embedded_redis *redis;
     int fd, r;
 

@@ -26,8 +26,7 @@
 
 #include "broker/config/config.h"
 
-/* In the state directory. */
-#define EMBEDDED_REDIS_SOCKET "redis.sock"
+/* In the state directory, beside the socket. */
 #define EMBEDDED_REDIS_LOG "redis.log"
 #define EMBEDDED_REDIS_LOCK "lock"
 

@@ -25,7 +25,8 @@ struct command {
     int (*run)(const struct command *command, int argc, char **argv);
 };
 
-extern const struct command command_get, command_ping, command_status, command_token, command_watch;
+extern const struct command command_get, command_ping, command_publish, command_reset,
+    command_status, command_token, command_watch;
 
 /* Says on standard error what is wrong, as "progressctl <command>: …". */
 void command_complain(const struct command *command, const char *format, ...) PRINTF_LIKE(2, 3);
