@@ -15,8 +15,8 @@
 #include "broker/config/config_load.h"
 #include "broker/config/config_transfer.h"
 #include "broker/process/child.h"
-#include "broker/process/embedded_redis.h"
 #include "broker/process/recorder.h"
+#include "broker/process/redis_server.h"
 #include "broker/process/supervisor.h"
 #include "broker/process/worker.h"
 #include "common/log.h"
@@ -92,15 +92,15 @@ static int run_child(const char *role, const char *slot_text)
 static bool is_role(const char *word)
 {
     return strcmp(word, CHILD_ROLE_WORKER) == 0 || strcmp(word, CHILD_ROLE_RECORDER) == 0 ||
-           strcmp(word, EMBEDDED_REDIS_ROLE) == 0;
+           strcmp(word, REDIS_SERVER_ROLE) == 0;
 }
 
 static int become_child(int argc, char **argv)
 {
     const char *role = argv[1];
 
-    if (strcmp(role, EMBEDDED_REDIS_ROLE) == 0) {
-        return argc > 3 ? embedded_redis_exec(atoi(argv[2]), argv + 3) : refuse_child(role);
+    if (strcmp(role, REDIS_SERVER_ROLE) == 0) {
+        return argc > 3 ? redis_server_exec(atoi(argv[2]), argv + 3) : refuse_child(role);
     }
     return argc == 3 ? run_child(role, argv[2]) : refuse_child(role);
 }

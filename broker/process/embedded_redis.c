@@ -1,16 +1,13 @@
 #include "broker/process/embedded_redis.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/prctl.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/process/redis_server.h"
 #include "broker/process/respawn.h"
 #include "broker/redis/redis_connection.h"
 #include "common/log.h"
@@ -21,9 +18,6 @@
 #define TICK_MS 50              /* how often it is asked whether it answers */
 #define ANSWER_TIMEOUT_MS 10000 /* it answers also while it loads its data */
 #define STOP_TIMEOUT_MS 10000
-
-/* What a socket's path may take. The directory's other files have names that are no longer. */
-#define PATH_SIZE sizeof(((struct sockaddr_un *)NULL)->sun_path)
 
 #define EMBEDDED_STATES(X)           \
     X(EMBEDDED_LOOKING, "looking")   \
@@ -354,14 +348,14 @@ static void log_exit(const struct embedded_redis *redis, int64_t status, int sig
 
 static void tell_why_not_started(struct embedded_redis *redis, int64_t status)
 {
-    char why[PATH_SIZE + 64];
+    char why[REDIS_SERVER_PATH_SIZE + 64];
 
-    if (status == EMBEDDED_REDIS_EXIT_NOT_FOUND) {
+    if (status == REDIS_SERVER_EXIT_NOT_FOUND) {
         fail(redis, "redis-server is not installed, or not in PATH; install it, or name a Redis "
                     "with --redis-url");
         return;
     }
-    snprintf(why, sizeof(why), "redis-server did not start, see %s/" EMBEDDED_REDIS_LOG,
+    snprintf(why, sizeof(why), "redis-server did not start, see %s/" REDIS_SERVER_LOG,
              redis->state_dir);
     fail(redis, why);
 }
@@ -391,36 +385,11 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal)
     }
 }
 
-static int spawn(struct embedded_redis *redis)
-{
-    char parent[16], log[PATH_SIZE];
-    char *argv[] = {
-        "progressd", EMBEDDED_REDIS_ROLE, parent, "redis-server",
-        /* nowhere but on the socket, and for this user only */
-        "--port", "0", "--unixsocket", redis->server.path, "--unixsocketperm", "700",
-        /* every write is kept; a full memory refuses new ones rather than forget old ones */
-        "--dir", redis->state_dir, "--appendonly", "yes", "--save", "", "--maxmemory-policy",
-        "noeviction", "--daemonize", "no", "--logfile", log, NULL};
-    const uv_stdio_container_t stdio[] = {
-        {.flags = UV_IGNORE}, {.flags = UV_IGNORE}, {.flags = UV_INHERIT_FD, .data.fd = 2}};
-    const uv_process_options_t options = {
-        .exit_cb = on_process_exit,
-        .file = "/proc/self/exe",
-        .args = argv,
-        .stdio = (uv_stdio_container_t *)stdio,
-        .stdio_count = ARRAY_LEN(stdio),
-    };
-
-    snprintf(parent, sizeof(parent), "%d", (int)getpid());
-    snprintf(log, sizeof(log), "%s/" EMBEDDED_REDIS_LOG, redis->state_dir);
-    redis->process_exists = true;
-    return uv_spawn(redis->loop, &redis->process, &options);
-}
-
 static void start_server(struct embedded_redis *redis)
 {
-    int r = spawn(redis);
+    int r = redis_server_spawn(redis->loop, &redis->process, redis->state_dir, on_process_exit);
 
+    redis->process_exists = true;
     await_answer(redis, EMBEDDED_STARTING);
     if (r < 0) {
         log_event(LOG_ERROR, MODULE, "cannot start a process", LOG_TEXT("why", uv_strerror(r)));
@@ -429,51 +398,7 @@ static void start_server(struct embedded_redis *redis)
     }
 }
 
-int embedded_redis_exec(int parent, char *const *argv)
-{
-    /* A group of its own, so that Ctrl-C in a terminal doesn't end it before its users. */
-    if (setpgid(0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM) < 0) {
-        return EMBEDDED_REDIS_EXIT_FAILED;
-    }
-    /* The parent may have died before the line above. */
-    if (getppid() != parent) {
-        return EMBEDDED_REDIS_EXIT_FAILED;
-    }
-    execvp(argv[0], argv);
-    return errno == ENOENT ? EMBEDDED_REDIS_EXIT_NOT_FOUND : EMBEDDED_REDIS_EXIT_FAILED;
-}
-
 /* ── Opening ─────────────────────────────────────────────────────────────────────────────────── */
-
-/* A state directory is for one embedded Redis. The lock's descriptor, or a failure as of
- * embedded_redis_open(). */
-static int lock_state_dir(const char *state_dir, int *ret_fd, char why[EMBEDDED_REDIS_WHY_SIZE])
-{
-    char path[PATH_SIZE];
-    int fd, r = state_dir_make(state_dir);
-
-    if (r < 0) {
-        snprintf(why, EMBEDDED_REDIS_WHY_SIZE, "cannot make the state directory %s: %s", state_dir,
-                 strerror(-r));
-        return EMBEDDED_REDIS_INVALID;
-    }
-    snprintf(path, sizeof(path), "%s/" EMBEDDED_REDIS_LOCK, state_dir);
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        snprintf(why, EMBEDDED_REDIS_WHY_SIZE, "cannot open %s: %s", path, strerror(errno));
-        return EMBEDDED_REDIS_INVALID;
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        snprintf(why, EMBEDDED_REDIS_WHY_SIZE,
-                 "another progressd uses the state directory %s; give this one its own with "
-                 "--state-dir",
-                 state_dir);
-        close(fd);
-        return EMBEDDED_REDIS_INVALID;
-    }
-    *ret_fd = fd;
-    return 0;
-}
 
 static char *join(const char *directory, const char *name)
 {
@@ -508,20 +433,12 @@ int embedded_redis_open(uv_loop_t *loop, const char *state_dir,
                         const struct embedded_redis_events *events, void *owner,
                         struct embedded_redis **ret_redis, char why[EMBEDDED_REDIS_WHY_SIZE])
 {
-    const size_t longest = PATH_SIZE - sizeof("/" STATE_DIR_REDIS_SOCKET);
     struct embedded_redis *redis;
-    int fd, r;
+    int fd;
 
-    if (strlen(state_dir) > longest) {
-        snprintf(why, EMBEDDED_REDIS_WHY_SIZE,
-                 "the path of the state directory is too long for a socket in it: %zu bytes, and "
-                 "%zu are the most",
-                 strlen(state_dir), longest);
+    static_assert(EMBEDDED_REDIS_WHY_SIZE >= REDIS_SERVER_WHY_SIZE, "the reason must fit");
+    if (redis_server_claim(state_dir, &fd, why) != 0) {
         return EMBEDDED_REDIS_INVALID;
-    }
-    r = lock_state_dir(state_dir, &fd, why);
-    if (r != 0) {
-        return r;
     }
     redis = allocate(state_dir);
     if (!redis) {

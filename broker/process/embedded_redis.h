@@ -6,7 +6,7 @@
  *
  * It answers on <state-dir>/redis.sock and nowhere else, and keeps everything on disk (appendonly).
  * If it dies it is started again. It never outlives this process for long: the kernel ends it
- * (see embedded_redis_exec()). One that still lives, since it could not end at once, is taken over,
+ * (redis_server.h). One that still lives, since it could not end at once, is taken over,
  * so that there are never two of them on the same files; so is one that was started by hand.
  *
  * States
@@ -25,10 +25,6 @@
 #include <uv.h>
 
 #include "broker/config/config.h"
-
-/* In the state directory, beside the socket. */
-#define EMBEDDED_REDIS_LOG "redis.log"
-#define EMBEDDED_REDIS_LOCK "lock"
 
 struct embedded_redis;
 
@@ -58,12 +54,5 @@ const char *embedded_redis_socket(const struct embedded_redis *redis);
 /* Ends it, in good order at the first call, at once at the second. on_stopped comes later; the
  * object is freed by then. */
 void embedded_redis_stop(struct embedded_redis *redis);
-
-/* What the child that becomes redis-server does: executes `argv` so that it ends with its parent.
- * `parent` is the pid of the process that started it. Returns the exit status of its failure. */
-#define EMBEDDED_REDIS_ROLE "redis"
-#define EMBEDDED_REDIS_EXIT_NOT_FOUND 127 /* as shells have it */
-#define EMBEDDED_REDIS_EXIT_FAILED 126
-int embedded_redis_exec(int parent, char *const *argv);
 
 #endif
