@@ -66,8 +66,8 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "Connections of a worker.", NULL},
     {"max-connections-per-address", "N", &config_type_count, MEMBER(max_connections_per_address),
      "0", {0, 10000000},
-     "Connections of a worker from one address; 0: no limit, as it must be behind a load "
-     "balancer, whose address all clients share.",
+     "Connections of a worker from one address; 0: no limit, as it must be behind a\n"
+     "load balancer, whose address all clients share.",
      NULL},
     {"max-handshakes", "N", &config_type_count, MEMBER(max_handshakes), "1000", {1, 10000000},
      "Connections of a worker that are still in their handshake.", NULL},
