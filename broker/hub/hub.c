@@ -215,6 +215,14 @@ static void on_message(void *owner, struct span channel, struct span text)
 static void sync_more(struct hub *hub);
 static void read_hash(struct watch *watch);
 
+/* Whether somebody else's key has the task's name: a matter of this task, and not of the link. */
+static bool is_wrong_type(const redisReply *reply)
+{
+    static const char prefix[] = "WRONGTYPE ";
+
+    return strncmp(reply->str, prefix, sizeof(prefix) - 1) == 0;
+}
+
 /* For the replies of a watch: whether it still wants them. Frees it when this was the last one it
  * waited for. */
 static bool takes_reply(struct watch *watch, const redisReply *reply)
@@ -226,7 +234,7 @@ static bool takes_reply(struct watch *watch, const redisReply *reply)
         }
         return false;
     }
-    if (reply && reply->type == REDIS_REPLY_ERROR) {
+    if (reply && reply->type == REDIS_REPLY_ERROR && !is_wrong_type(reply)) {
         redis_link_fail(watch->hub->link, reply->str);
         return false;
     }
@@ -242,7 +250,11 @@ static void on_hash_read(void *context, const redisReply *reply)
     if (!takes_reply(watch, reply) || watch->state != WATCH_READING) {
         return;
     }
-    news = intake_hash(&watch->intake, reply);
+    if (reply->type == REDIS_REPLY_ERROR && !watch->known) {
+        log_event(LOG_WARN, MODULE, "the task's key is not a hash, so it has no state",
+                  LOG_TEXT("task", watch->task.id));
+    }
+    news = reply->type == REDIS_REPLY_ARRAY && intake_hash(&watch->intake, reply);
     if (news && watch->known) {
         metric_add(hub->settings.metrics, METRIC_RESYNCS_NEWER, 1);
     }
