@@ -24,17 +24,18 @@ static void update_interest(struct stream *stream)
     }
 }
 
+/* A failure shows as an error of the poll, which says only EBADF: the socket knows what it was. */
 static void finish_connecting(struct stream *stream, int status)
 {
     int error = 0;
     socklen_t len = sizeof(error);
 
-    if (status == 0 && getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) {
+    if (getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0) {
         error = errno;
     }
     stream->connecting = false;
     update_interest(stream);
-    stream->events->on_connected(stream, status != 0 ? status : -error);
+    stream->events->on_connected(stream, error != 0 ? -error : status);
 }
 
 static bool is_open(const struct stream *stream)
@@ -50,8 +51,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         finish_connecting(stream, status);
         return;
     }
-    /* An error of the poll itself (EPOLLERR) shows in the next read or write. */
+    /* An error of the poll (EPOLLERR) has stopped it. It shows in a read or write; but perhaps not
+     * in the next one, since what came before the error is read first. */
     if (status < 0) {
+        update_interest(stream);
         events = UV_READABLE | UV_WRITABLE;
     }
     if ((events & UV_WRITABLE) && stream->wants_write) {
