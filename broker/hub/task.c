@@ -6,9 +6,10 @@
 #include "common/mem.h"
 #include "proto/ws_frame.h"
 
-/* The ring's place for a message whose type doesn't matter any more is kept, without a frame. */
+/* The place of a message that a newer one supersedes is kept, without a frame, until room is
+ * needed. */
 struct task_ring {
-    uint32_t head; /* messages ever put in; the newest is at (head - 1) % TASK_RING */
+    uint32_t head; /* where the next one goes; the newest is at (head - 1) % TASK_RING */
     uint32_t count;
     uint32_t newest[TASK_MESSAGE_TYPES]; /* 1 + the head at which the type's newest came in */
     struct task_slot slots[TASK_RING];
@@ -19,6 +20,26 @@ static_assert((TASK_RING & (TASK_RING - 1)) == 0, "the ring's index is a mask");
 static struct task_slot *ring_slot(struct task_ring *ring, uint32_t position)
 {
     return &ring->slots[position & (TASK_RING - 1)];
+}
+
+/* Gives up the places without a frame. */
+static void ring_compact(struct task_ring *ring)
+{
+    uint32_t to = ring->head;
+
+    for (uint32_t from = ring->head - 1, left = ring->count; left > 0; left--, from--) {
+        if (!ring_slot(ring, from)->frame) {
+            continue;
+        }
+        to--;
+        *ring_slot(ring, to) = *ring_slot(ring, from);
+        for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
+            if (ring->newest[type] == from + 1) {
+                ring->newest[type] = to + 1;
+            }
+        }
+    }
+    ring->count = ring->head - to;
 }
 
 /* Puts a frame in, taking over the reference. */
@@ -33,6 +54,9 @@ static void ring_push(struct task *task, enum task_message_type type, struct byt
         slot = ring_slot(ring, ring->newest[type] - 1);
         bytes_unref(slot->frame);
         slot->frame = NULL;
+    }
+    if (ring->count == TASK_RING) {
+        ring_compact(ring);
     }
     slot = ring_slot(ring, ring->head);
     if (ring->count == TASK_RING) {

@@ -14,7 +14,8 @@
  * The ring holds what came in order, so that each subscriber needs no more than the n it was sent
  * last (promise 4: a cursor, not a queue). A progress_update or time_estimate leaves the ring as
  * soon as a newer one of its type enters (promise 3), so the ring reaches back over TASK_RING
- * messages and pins no stale frame. Who is further behind is given the state.
+ * messages that matter, however fast the others come, and pins no stale frame. Who is further
+ * behind is given the state.
  */
 #ifndef PROGRESSD_BROKER_HUB_TASK_H
 #define PROGRESSD_BROKER_HUB_TASK_H
@@ -39,7 +40,7 @@ struct task {
     struct task_slot state[TASK_MESSAGE_TYPES];
     struct task_ring *ring; /* NULL until the first message after the state was read */
     struct text stages;     /* a JSON array; empty text: no stage yet */
-    uint64_t floor_n;       /* the ring holds every message after this n */
+    uint64_t floor_n;       /* the ring holds all after this n that isn't superseded */
     bool error_ends;        /* the error in the state isn't retryable */
     uint8_t id_len;
     char id[TASK_ID_MAX + 1];
@@ -76,7 +77,8 @@ struct task_frame {
 
 /* The frames that come after `after_n` (0: the whole state), oldest first, at most `max` (at
  * least TASK_MESSAGE_TYPES); call again from the last one's n for more. *ret_left_out is how many
- * messages of the ring were passed over because newer ones of their type follow. */
+ * messages that the ring still knows of were passed over because newer ones of their type
+ * follow. */
 size_t task_collect(struct task *task, uint64_t after_n, struct task_frame *frames, size_t max,
                     uint32_t *ret_left_out);
 
