@@ -45,9 +45,10 @@ def build_directory():
                 root / "build-test")
 
 
-def program(path):
-    """A program of the build, e.g. program("broker/progressd")."""
-    found = build_directory() / path
+def program(path, build=None):
+    """A program of the build, e.g. program("broker/progressd"); of another one than
+    build_directory() if `build` names it."""
+    found = Path(build or build_directory()) / path
     if not found.exists():
         raise FileNotFoundError(f"{found}: not built; scripts/test integration builds it")
     return found
@@ -64,10 +65,10 @@ class Broker:
     """One progressd. Addresses, the log and the workers are there once start() has returned."""
 
     def __init__(self, directory, redis_url=None, workers=2, options=(), env=None, key=KEY,
-                 algorithm="HS256"):
+                 algorithm="HS256", build=None):
         """`directory` is made; it holds the key file and the state directory. Without `redis_url`
         the broker runs a Redis of its own. `options`: further flags. `key` None: no --jwt-key, so
-        that the broker makes a key."""
+        that the broker makes a key. `build`: where the program is, instead of the usual place."""
         self.directory = Path(directory)
         self.state_dir = self.directory / "state"
         self.redis_url = redis_url
@@ -75,6 +76,7 @@ class Broker:
         self.options = list(options)
         self.env = dict(env or {})
         self.key, self.algorithm = key, algorithm
+        self.build = build
         self.process = None
         self.address = self.admin_address = None
         self._lines = []
@@ -94,7 +96,7 @@ class Broker:
     # ── Life ──────────────────────────────────────────────────────────────────────────────────
 
     def command(self):
-        command = [str(program("broker/progressd")), "--listen", "127.0.0.1:0",
+        command = [str(program("broker/progressd", self.build)), "--listen", "127.0.0.1:0",
                    "--admin-listen", "127.0.0.1:0", "--state-dir", str(self.state_dir),
                    "--workers", str(self.workers), "--log-format", "logfmt"]
         if self.redis_url:

@@ -251,6 +251,14 @@ def closed_by(frame):
     return Closed(code, frame.payload[2:].decode())
 
 
+async def end_other_tasks():
+    """Those that the library has for each connection, and with them the connections."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
 class Watcher:
     """What one of Watchers has seen. Its thread only ever appends, so that a test may read."""
 
@@ -313,6 +321,7 @@ class Watchers:
         except asyncio.CancelledError:
             pass
         finally:
+            self.loop.run_until_complete(end_other_tasks())
             self.loop.close()
 
     async def _watch_all(self):
