@@ -1,0 +1,342 @@
+"""What may be wrong with Redis: the broker says what it is, tells clients UNAVAILABLE meanwhile,
+and is all right again without help as soon as Redis is."""
+import contextlib
+import json
+import re
+import time
+from urllib.parse import quote
+
+import pytest
+
+from support.broker import Broker, program
+from support.deadline import eventually
+from support.fake_redis import FakeRedis, info
+from support.job import Job
+from support.redis_server import RedisServer
+from support.resp import Resp
+from support.ws_client import WsClient
+
+PASSWORD = "p@ss:/?#%word"
+COMPLAINT = "no link to Redis, trying again"
+RIGHTS = ["+ping", "+info", "+function|list", "+function|load", "+fcall", "+hgetall", "+hmget",
+          "+hset", "+hdel", "+pexpire", "+time", "+get", "+set", "+del", "+spublish", "+ssubscribe",
+          "+sunsubscribe", "+psubscribe", "+punsubscribe"]
+
+
+@pytest.fixture
+def redis(directory, request):
+    """A Redis of this test's own that isn't started yet."""
+    server = RedisServer(f"{directory}/{abs(hash(request.node.name))}", tcp=True)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def launch(directory, request):
+    """launch(url): a broker that listens, ready or not."""
+    with contextlib.ExitStack() as stack:
+        def start(url, **settings):
+            broker = Broker(f"{directory}/broker-{abs(hash(request.node.name))}", url, workers=2,
+                            **settings)
+            stack.enter_context(ended(broker))
+            broker.launch().wait_until_listening()
+            return broker
+        yield start
+
+
+@contextlib.contextmanager
+def ended(broker):
+    yield
+    broker.stop()
+
+
+def is_ready(broker):
+    return broker.admin("/readyz")[0] == 200
+
+
+def complaints(broker):
+    return [line["why"] for line in broker.logged(msg=COMPLAINT)]
+
+
+def expect_complaint(broker, *words):
+    """Every worker says what is wrong, once and not at each attempt."""
+    def said():
+        found = [why for why in complaints(broker) if all(word in why for word in words)]
+        assert len(found) >= 2, complaints(broker)
+        return True
+    eventually(said, 15, "the broker doesn't say what is wrong")
+    assert not is_ready(broker)
+
+
+def expect_unavailable(broker):
+    """What clients get meanwhile: a clear answer, soon."""
+    def answer():
+        status, body = broker.poll("a")
+        return status == 503 and json.loads(body)["error"]["code"] == "UNAVAILABLE"
+    eventually(answer, 10)
+    with WsClient(broker.ws_url("a")) as client:
+        client.send_json({"type": "subscribe", "token": broker.token("a")})
+        payload = client.recv_json()["payload"]
+        assert (payload["code"], payload["scope"]) == ("UNAVAILABLE", "request")
+        assert payload["retryable"] is True
+        client.send_json({"type": "ping", "timestamp": 1})
+        assert client.recv_json()["type"] == "pong", "it should have stayed connected"
+
+
+def expect_service(broker, redis):
+    """All is right, without help."""
+    eventually(lambda: is_ready(broker), 15, "the broker doesn't recover")
+    eventually(lambda: broker.metrics()["progressd_links_up"] >= broker.workers, 15)
+    task = f"service-{time.time_ns()}"  # none that the broker knows
+    with Job(redis, task) as job, WsClient(broker.ws_url(task)) as client:
+        rev = job.update(1)
+        client.send_json({"type": "subscribe", "token": broker.token(task)})
+        assert client.recv_until("progress_update")[-1]["rev"] == rev
+        rev = job.complete()
+        assert client.recv_until("complete")[-1]["rev"] == rev
+    assert broker.poll(task)[0] == 200
+
+
+def with_password(url, password=PASSWORD, user=""):
+    return url.replace("://", f"://{user}:{quote(password, safe='')}@")
+
+
+# ── Not there, or not yet ───────────────────────────────────────────────────────────────────────
+
+def test_a_redis_that_is_missing_at_start_is_waited_for(redis, launch):
+    broker = launch(redis.url)
+    expect_complaint(broker, "refused")
+    expect_unavailable(broker)
+    assert broker.admin("/healthz")[0] == 200, "there is nothing that a restart would help"
+    redis.start()
+    expect_service(broker, redis)
+
+
+def test_what_a_client_asks_while_redis_is_away_only_for_a_moment_is_answered(redis, launch):
+    broker = launch(redis.url)
+    eventually(lambda: len(complaints(broker)) >= 2, 15)
+    redis.start()
+    with Resp(redis.connect()) as connection:
+        eventually(lambda: connection.call("FUNCTION", "LIST"), 15)
+    expect_service(broker, redis)
+
+
+def test_a_later_outage_leaves_readiness_true_and_says_degraded(redis, launch):
+    redis.start()
+    broker = launch(redis.url)
+    expect_service(broker, redis)
+    redis.stop()
+    eventually(lambda: broker.metrics()["progressd_links_up"] == 0, 15)
+    status, body = broker.admin("/readyz")
+    assert status == 200 and "degraded" in body
+    redis.start()
+    eventually(lambda: "degraded" not in broker.admin("/readyz")[1], 15)
+    expect_service(broker, redis)
+
+
+def test_ready_needs_redis_makes_readiness_follow_it(redis, launch):
+    redis.start()
+    broker = launch(redis.url, options=["--ready-needs-redis", "on"])
+    expect_service(broker, redis)
+    redis.stop()
+    eventually(lambda: not is_ready(broker), 15)
+    redis.start()
+    expect_service(broker, redis)
+
+
+def test_a_redis_that_is_still_loading_is_waited_for(redis, launch):
+    loading = b"-LOADING Redis is loading the dataset in memory\r\n"
+    with FakeRedis({"*": loading}, redis.port) as fake:
+        broker = launch(fake.url)
+        expect_complaint(broker, "LOADING")
+        expect_unavailable(broker)
+    redis.start()
+    expect_service(broker, redis)
+
+
+def test_a_redis_that_says_in_info_that_it_is_loading_is_waited_for(redis, launch):
+    with FakeRedis({"INFO": info(loading=1)}, redis.port) as fake:
+        broker = launch(fake.url)
+        expect_complaint(broker, "loading")
+    redis.start()
+    expect_service(broker, redis)
+
+
+def test_what_is_no_redis_is_named_and_given_up(redis, launch):
+    with FakeRedis({"*": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, redis.port) as fake:
+        broker = launch(fake.url)
+        expect_complaint(broker)
+    redis.start()
+    expect_service(broker, redis)
+
+
+# ── One that isn't good enough ──────────────────────────────────────────────────────────────────
+
+def test_a_redis_older_than_7_is_refused(redis, launch):
+    with FakeRedis({"INFO": info(version="6.2.14")}, redis.port) as fake:
+        broker = launch(fake.url)
+        expect_complaint(broker, "older than 7.0")
+    redis.start()
+    expect_service(broker, redis)
+
+
+def test_a_replica_is_refused_until_it_is_promoted(redis, launch, directory):
+    redis.start()
+    with RedisServer(f"{directory}/master", tcp=True) as master:
+        redis.cli("REPLICAOF", "127.0.0.1", str(master.port))
+        broker = launch(redis.url)
+        expect_complaint(broker, "replica")
+        redis.cli("REPLICAOF", "NO", "ONE")
+        expect_service(broker, redis)
+
+
+def test_a_master_that_is_demoted_is_left(redis, launch, directory):
+    redis.start()
+    broker = launch(redis.url, options=["--resync-interval", "0.5"])
+    expect_service(broker, redis)
+    with RedisServer(f"{directory}/new-master", tcp=True) as master:
+        redis.cli("REPLICAOF", "127.0.0.1", str(master.port))
+        eventually(lambda: broker.metrics()["progressd_links_up"] == 0, 20,
+                   "it stays with a demoted master, which delivers what is long over")
+        redis.cli("REPLICAOF", "NO", "ONE")
+        redis.cli("FUNCTION", "FLUSH")
+        expect_service(broker, redis)
+
+
+def test_a_redis_that_answers_readonly_is_complained_of(redis, launch):
+    """It says that it is a master, and yet takes no function library."""
+    with FakeRedis({"INFO": info(), "FUNCTION":
+                    b"-READONLY You can't write against a read only replica.\r\n"},
+                   redis.port) as fake:
+        broker = launch(fake.url)
+        expect_complaint(broker, "READONLY")
+    redis.start()
+    expect_service(broker, redis)
+
+
+# ── Passwords and rights ────────────────────────────────────────────────────────────────────────
+
+def test_without_the_password_it_says_so_and_with_it_all_is_well(redis, launch):
+    redis.start()
+    redis.cli("CONFIG", "SET", "requirepass", PASSWORD)
+    broker = launch(redis.url)
+    expect_complaint(broker, "NOAUTH")
+    expect_unavailable(broker)
+    redis.cli("-a", PASSWORD, "CONFIG", "SET", "requirepass", "")
+    expect_service(broker, redis)
+
+
+def test_a_wrong_password_is_complained_of_and_never_shown(redis, launch):
+    redis.start()
+    redis.cli("CONFIG", "SET", "requirepass", PASSWORD)
+    broker = launch(with_password(redis.url, "not the one"))
+    expect_complaint(broker, "WRONGPASS")
+    redis.cli("-a", PASSWORD, "CONFIG", "SET", "requirepass", "not the one")
+    eventually(lambda: is_ready(broker), 15)
+    redis.cli("-a", "not the one", "CONFIG", "SET", "requirepass", "")
+    expect_service(broker, redis)
+    for secret in ("not the one", quote("not the one")):
+        assert secret not in broker.stderr() and secret not in broker.admin("/status")[1]
+
+
+def test_the_right_password_comes_with_the_address(redis, launch):
+    redis.start()
+    redis.cli("CONFIG", "SET", "requirepass", PASSWORD)
+    broker = launch(with_password(redis.url))
+    eventually(lambda: is_ready(broker), 15)
+    redis.cli("-a", PASSWORD, "CONFIG", "SET", "requirepass", "")
+    expect_service(broker, redis)
+
+
+@pytest.mark.parametrize("right", ["+info", "+function|list", "+function|load", "+hgetall",
+                                   "+ssubscribe", "+spublish"])
+def test_a_right_that_lacks_is_named(redis, launch, right):
+    redis.start()
+    rights = [name for name in RIGHTS if name != right]
+    user = ["ACL", "SETUSER", "progressd", "on", f">{PASSWORD}", "~progress:*", "&progress:*"]
+    assert redis.cli(*user, *rights) == "OK"
+    broker = launch(with_password(redis.url, user="progressd"))
+    command = right[1:].replace("|", " ")
+    expect_complaint(broker, "NOPERM")
+    assert any(re.search(command, why, re.I) for why in complaints(broker)), complaints(broker)
+    assert redis.cli(*user, right) == "OK"
+    expect_service(broker, redis)
+
+
+def test_the_rights_that_the_documentation_names_are_enough(redis, launch):
+    redis.start()
+    redis.cli("ACL", "SETUSER", "progressd", "on", f">{PASSWORD}", "~progress:*", "&progress:*",
+              *RIGHTS)
+    broker = launch(with_password(redis.url, user="progressd"))
+    expect_service(broker, redis)
+    # The recorder's part as well.
+    message = {"type": "progress_update", "payload": {"percentage": 3, "stage": "x"}}
+    eventually(lambda: redis.cli("PUBLISH", "progress:plain", json.dumps(message)) == "1", 15)
+    eventually(lambda: broker.poll("plain")[0] == 200, 10)
+    assert "NOPERM" not in broker.stderr()
+
+
+# ── The function library ────────────────────────────────────────────────────────────────────────
+
+HEAD = re.compile(r"(progressd library version=)(\d+) (state_ttl=)(\d+)")
+
+
+def library(newer_by=0, state_ttl=86400):
+    """The library, of a newer version or with another setting; it has a function `mark`."""
+    text = program("proto/progress.lua").read_text(encoding="utf-8")
+    text = HEAD.sub(lambda head: f"{head[1]}{int(head[2]) + newer_by} {head[3]}{state_ttl}", text)
+    return text + "\nredis.register_function('mark', function() return 1 end)\n"
+
+
+def functions(redis):
+    return redis.cli("FUNCTION", "LIST", "LIBRARYNAME", "progress")
+
+
+def test_a_library_of_other_settings_is_replaced(redis, launch):
+    """As an older version is: but there is none that is older than the first."""
+    redis.start()
+    redis.cli("-x", "FUNCTION", "LOAD", stdin=library(state_ttl=5))
+    broker = launch(redis.url)
+    expect_service(broker, redis)
+    assert "mark" not in functions(redis)
+
+
+def test_a_newer_library_is_left_alone(redis, launch):
+    redis.start()
+    redis.cli("-x", "FUNCTION", "LOAD", stdin=library(newer_by=1, state_ttl=5))
+    broker = launch(redis.url, options=["--resync-interval", "0.2"])
+    expect_service(broker, redis)
+    assert "mark" in functions(redis)
+
+
+def test_a_foreign_library_of_that_name_is_left_alone_and_named(redis, launch):
+    redis.start()
+    redis.cli("-x", "FUNCTION", "LOAD",
+              stdin="#!lua name=progress\nredis.register_function('theirs', function() end)\n")
+    broker = launch(redis.url)
+    expect_complaint(broker, "progress", "isn't progressd's")
+    assert "theirs" in functions(redis)
+    redis.cli("FUNCTION", "DELETE", "progress")
+    expect_service(broker, redis)
+
+
+def test_a_library_that_somebody_deleted_comes_back(redis, launch):
+    redis.start()
+    broker = launch(redis.url, options=["--resync-interval", "0.2"])
+    expect_service(broker, redis)
+    redis.cli("FUNCTION", "FLUSH")
+    eventually(lambda: "progress_publish" in functions(redis), 15)
+    with Job(redis, "b") as job:
+        job.update(1)
+
+
+def test_the_options_reach_the_library(redis, launch):
+    redis.start()
+    broker = launch(redis.url, options=["--state-ttl", "100", "--max-payload", "300"])
+    eventually(lambda: is_ready(broker), 15)
+    with Job(redis, "a") as job:
+        job.update(1)
+        assert 0 < int(redis.cli("TTL", "progress:a")) <= 100
+        error = job.connection.call(*job.call("progress_update", {
+            "percentage": 1, "stage": "x", "note": "-" * 300}))
+        assert error.startswith("PROGRESS_INVALID")
