@@ -25,7 +25,8 @@ MAX_SUBSCRIPTIONS = 5
 def broker(directory, redis):
     with Broker(f"{directory}/broker", redis.url, workers=2,
                 options=["--max-subscriptions", MAX_SUBSCRIPTIONS, "--message-rate", 50,
-                         "--handshake-timeout", "0.5", "--subscribe-timeout", "2"]) as server:
+                         "--handshake-timeout", "0.5", "--subscribe-timeout", "2",
+                         "--shutdown-timeout", "0.5"]) as server:
         yield server
 
 
