@@ -8,6 +8,7 @@
 #include "broker/client/front.h"
 #include "broker/client/sessions.h"
 #include "broker/net/listener.h"
+#include "broker/process/control.h"
 #include "common/log.h"
 
 #define MODULE "worker"
@@ -26,10 +27,7 @@ struct worker {
     uv_timer_t tick;
     uv_prepare_t turn_end;
     uv_signal_t terminate, interrupt;
-    uv_pipe_t control;
-    uv_write_t ready_request;
-    char order[32]; /* a line of the control pipe, as far as it has come */
-    size_t order_len;
+    struct control control;
     uint64_t turn_ns, idle_ns; /* uv_hrtime() and uv_metrics_idle_time() at the last turn's end */
     bool listening, stopping, has_hub;
 };
@@ -45,7 +43,7 @@ static void on_hub_closed(void *owner)
     uv_close((uv_handle_t *)&worker->turn_end, NULL);
     uv_close((uv_handle_t *)&worker->terminate, NULL);
     uv_close((uv_handle_t *)&worker->interrupt, NULL);
-    uv_close((uv_handle_t *)&worker->control, NULL);
+    control_close(&worker->control);
 }
 
 /* The last client has gone. */
@@ -80,8 +78,9 @@ static void on_interrupt(uv_signal_t *signal, int number)
 
 /* ── The control pipe ────────────────────────────────────────────────────────────────────────── */
 
-static void obey(struct worker *worker, const char *order)
+static void on_order(struct control *control, const char *order)
 {
+    struct worker *worker = CONTAINER_OF(control, struct worker, control);
     unsigned code;
 
     if (sscanf(order, "stop %u", &code) == 1) {
@@ -91,46 +90,21 @@ static void obey(struct worker *worker, const char *order)
     }
 }
 
-static void on_control_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
+/* The supervisor is gone. */
+static void on_control_end(struct control *control)
 {
-    struct worker *worker = CONTAINER_OF(handle, struct worker, control);
-
-    *buffer = uv_buf_init(worker->order + worker->order_len,
-                          (unsigned)(sizeof(worker->order) - worker->order_len - 1));
+    stop(CONTAINER_OF(control, struct worker, control), CLOSE_GOING_AWAY);
 }
 
-static void on_control_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
-{
-    struct worker *worker = CONTAINER_OF(stream, struct worker, control);
-    char *line_end;
-
-    if (n < 0) {
-        uv_read_stop(stream);
-        stop(worker, CLOSE_GOING_AWAY); /* the supervisor is gone */
-        return;
-    }
-    worker->order_len += (size_t)n;
-    worker->order[worker->order_len] = '\0';
-    while ((line_end = strchr(worker->order, '\n'))) {
-        *line_end = '\0';
-        obey(worker, worker->order);
-        worker->order_len -= (size_t)(line_end + 1 - worker->order);
-        memmove(worker->order, line_end + 1, worker->order_len + 1);
-    }
-}
-
-static void on_ready_written(uv_write_t *request, int status)
+static void on_control_closed(struct control *control)
 {
 }
 
-static void say_ready(struct worker *worker)
-{
-    static char ready[] = "ready\n";
-    uv_buf_t buffer = uv_buf_init(ready, sizeof(ready) - 1);
-
-    (void)uv_write(&worker->ready_request, (uv_stream_t *)&worker->control, &buffer, 1,
-                   on_ready_written);
-}
+static const struct control_events control_events = {
+    .on_line = on_order,
+    .on_end = on_control_end,
+    .on_closed = on_control_closed,
+};
 
 /* ── Accepting ───────────────────────────────────────────────────────────────────────────────── */
 
@@ -247,20 +221,19 @@ static int open_handles(struct worker *worker)
 {
     int r;
 
-    /* Initialising these on a fresh loop can't fail; opening and starting can. */
+    /* On a fresh loop these can't fail. */
     (void)uv_timer_init(&worker->loop, &worker->tick);
+    (void)uv_timer_start(&worker->tick, on_tick, TIMER_WHEEL_TICK_MS, TIMER_WHEEL_TICK_MS);
     (void)uv_prepare_init(&worker->loop, &worker->turn_end);
+    (void)uv_prepare_start(&worker->turn_end, on_turn_end);
     (void)uv_signal_init(&worker->loop, &worker->terminate);
     (void)uv_signal_init(&worker->loop, &worker->interrupt);
-    (void)uv_pipe_init(&worker->loop, &worker->control, 0);
-    r = uv_pipe_open(&worker->control, worker->inherited->control_fd);
-    r = r < 0 ? r : uv_signal_start(&worker->terminate, on_terminate, SIGTERM);
+    control_init(&worker->control, &worker->loop, &control_events);
+
+    r = uv_signal_start(&worker->terminate, on_terminate, SIGTERM);
     r = r < 0 ? r : uv_signal_start(&worker->interrupt, on_interrupt, SIGINT);
-    r = r < 0 ? r
-              : uv_timer_start(&worker->tick, on_tick, TIMER_WHEEL_TICK_MS, TIMER_WHEEL_TICK_MS);
-    r = r < 0 ? r : uv_prepare_start(&worker->turn_end, on_turn_end);
-    r = r < 0 ? r
-              : uv_read_start((uv_stream_t *)&worker->control, on_control_alloc, on_control_read);
+    r = r < 0 ? r : control_open(&worker->control, worker->inherited->control_fd);
+    r = r < 0 ? r : control_start(&worker->control);
     return r;
 }
 
@@ -283,7 +256,7 @@ int worker_run(const struct worker_inherited *inherited)
         return EXIT_FAILURE;
     }
     worker.listening = true;
-    say_ready(&worker);
+    control_send(&worker.control, "ready");
     uv_run(&worker.loop, UV_RUN_DEFAULT);
 
     sessions_free(worker.sessions);
