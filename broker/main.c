@@ -107,20 +107,27 @@ static int become_child(int argc, char **argv)
 
 /* ── The supervisor ──────────────────────────────────────────────────────────────────────────── */
 
-/* As many descriptors as the system allows, for this process and its children. */
-static void raise_descriptor_limit(const struct config *config)
+/* As many descriptors as the system allows, for this process and its children; and as many clients
+ * as there are descriptors for, unless a number was given. */
+static void settle_descriptors(struct config *config)
 {
-    const rlim_t needed = (rlim_t)config->max_connections + DESCRIPTORS_BESIDE_CLIENTS;
     struct rlimit limit;
+    rlim_t clients;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
         return;
     }
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max < needed) {
+    clients = limit.rlim_max > DESCRIPTORS_BESIDE_CLIENTS
+                  ? limit.rlim_max - DESCRIPTORS_BESIDE_CLIENTS
+                  : 1;
+    if (config->max_connections == 0) {
+        config->max_connections = (uint32_t)(clients < UINT32_MAX ? clients : UINT32_MAX);
+    } else if (config->max_connections > clients) {
         log_event(LOG_WARN, MODULE, "too few descriptors for max-connections; see ulimit -Hn",
-                  LOG_INT("limit", (int64_t)limit.rlim_max), LOG_INT("needed", (int64_t)needed));
+                  LOG_INT("limit", (int64_t)limit.rlim_max),
+                  LOG_INT("needed", (int64_t)config->max_connections + DESCRIPTORS_BESIDE_CLIENTS));
     }
 }
 
@@ -178,7 +185,7 @@ static int supervise(struct config *config, const struct text *warnings)
 
     log_configure(config->log_level, config->log_format, "supervisor");
     log_warnings(warnings);
-    raise_descriptor_limit(config);
+    settle_descriptors(config);
     status = provide_key(config);
     return status != 0 ? status : supervisor_run(config);
 }

@@ -52,7 +52,7 @@ struct config {
     enum log_format log_format;
     struct origins allowed_origins;
 
-    uint32_t max_connections;             /* of a worker */
+    uint32_t max_connections; /* of a worker; 0: as many as main.c finds descriptors for */
     uint32_t max_connections_per_address; /* of a worker; 0: no limit */
     uint32_t max_handshakes;              /* in flight, of a worker */
     uint32_t max_subscriptions;           /* of a connection */

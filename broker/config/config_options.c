@@ -62,8 +62,8 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "commas or spaces, and instead of the default; * is any.",
      "pages of the host and port that the client connects to"},
 
-    {"max-connections", "N", &config_type_count, MEMBER(max_connections), "50000", {1, 10000000},
-     "Connections of a worker.", NULL},
+    {"max-connections", "N", &config_type_count, MEMBER(max_connections), "0", {0, 10000000},
+     "Connections of a worker; 0: as many as there are descriptors for.", NULL},
     {"max-connections-per-address", "N", &config_type_count, MEMBER(max_connections_per_address),
      "0", {0, 10000000},
      "Connections of a worker from one address; 0: no limit, as it must be behind a\n"
