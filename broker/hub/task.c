@@ -194,27 +194,24 @@ static int follow_run(struct task *task, const struct task_message *message)
     return begin_run(task, &reset);
 }
 
-int task_take(struct task *task, const struct task_message *message, struct span text)
+/* A reset that was made up is too late in the order when an earlier message of its run turns up. */
+static void move_reset_before(struct task *task, const struct task_message *message)
+{
+    struct task_slot *reset = &task->state[TASK_RESET];
+    const uint64_t n = message->type == TASK_RESET ? message->rev.n : message->rev.n - 1;
+
+    if (n < reset->n) {
+        slot_clear(reset);
+        reset->n = n;
+    }
+}
+
+/* Puts the message's frame in the state, and in the ring if it is the newest. Takes the reference
+ * over. */
+static int take_frame(struct task *task, const struct task_message *message, struct bytes *frame)
 {
     const enum task_message_type type = message->type;
-    const bool same_run = task->rev.n > 0 && rev_same_run(&task->rev, &message->rev);
-    struct bytes *frame;
-    int r;
 
-    if (message->rev.n <= (same_run ? task->state[type].n : task->rev.n)) {
-        return 0;
-    }
-    r = ring_ensure(task);
-    if (r == 0 && !same_run) {
-        r = follow_run(task, message);
-    }
-    if (r < 0 || type == TASK_RESET) {
-        return r < 0 ? r : TASK_NEWS;
-    }
-    frame = ws_frame_new(WS_TEXT, text.at, (uint32_t)text.len);
-    if (!frame) {
-        return -ENOMEM;
-    }
     slot_clear(&task->state[type]);
     task->state[type] = (struct task_slot){frame, message->rev.n};
     if (type == TASK_ERROR) {
@@ -231,43 +228,78 @@ int task_take(struct task *task, const struct task_message *message, struct span
     return TASK_NEWS;
 }
 
-static int adopt_stages(struct task *task, struct span stages)
+int task_take(struct task *task, const struct task_message *message, struct span text)
 {
-    struct text adopted = TEXT_EMPTY;
+    const enum task_message_type type = message->type;
+    const bool same_run = task->rev.n > 0 && rev_same_run(&task->rev, &message->rev);
+    struct bytes *frame = NULL;
+    int r;
+
+    if (same_run) {
+        move_reset_before(task, message);
+    }
+    if (message->rev.n <= (same_run ? task->state[type].n : task->rev.n)) {
+        return 0;
+    }
+    if (type != TASK_RESET) {
+        frame = ws_frame_new(WS_TEXT, text.at, (uint32_t)text.len);
+        if (!frame) {
+            return -ENOMEM;
+        }
+    }
+    r = ring_ensure(task);
+    if (r == 0 && !same_run) {
+        r = follow_run(task, message);
+    }
+    if (r < 0) {
+        bytes_unref(frame);
+        return r;
+    }
+    return frame ? take_frame(task, message, frame) : TASK_NEWS;
+}
+
+/* Copies stages that somebody wrote into the hash. They become part of what clients are told, so
+ * what is no JSON array counts as none. */
+static int copy_stages(struct span stages, struct text *ret_copy)
+{
+    struct text copy = TEXT_EMPTY;
     struct json_value value;
     size_t offset;
 
-    /* They become part of what clients are told, so what somebody else wrote there isn't taken. */
     if (stages.len > 0 && json_check(stages, &value, &offset) == 0 && value.kind == JSON_ARRAY) {
-        text_append(&adopted, stages.at, stages.len);
+        text_append(&copy, stages.at, stages.len);
     }
-    if (text_failed(&adopted)) {
-        text_deinit(&adopted);
+    if (text_failed(&copy)) {
+        text_deinit(&copy);
         return -ENOMEM;
     }
-    text_deinit(&task->stages);
-    task->stages = adopted;
+    *ret_copy = copy;
     return 0;
 }
 
 int task_take_summary(struct task *task, const struct rev *rev, struct span stages)
 {
     const bool voids = task->rev.n > 0 && !rev_same_run(&task->rev, rev);
+    struct text adopted;
     int r;
 
     if (rev->n < task->rev.n) {
         return 0;
     }
+    r = copy_stages(stages, &adopted);
+    if (r < 0) {
+        return r;
+    }
     r = ring_ensure(task);
     if (r == 0 && (voids || task->rev.n == 0)) {
         r = begin_run(task, rev);
     }
-    if (r == 0) {
-        r = adopt_stages(task, stages);
-    }
     if (r < 0) {
+        text_deinit(&adopted);
         return r;
     }
+    text_deinit(&task->stages);
+    task->stages = adopted;
     task->rev = *rev;
     return voids ? TASK_NEWS : 0;
 }
