@@ -16,10 +16,11 @@
  *      there leads to a read. A smaller one is a loss on Redis' side: what is known here stays.
  *
  * States of a watched task
- *   WATCH_AWAY     not subscribed: the link is down, or its turn has not come   -> SUBSCRIBING
- *   WATCH_SUBSCRIBING  SSUBSCRIBE was sent                                      -> READING, AWAY
- *   WATCH_READING  HGETALL was sent; messages are held                          -> LIVE, READING,
- * AWAY WATCH_LIVE     follows the channel                                          -> READING, AWAY
+ *   WATCH_AWAY     not subscribed: the link is down, or its turn has not come
+ *                                                                -> SUBSCRIBING
+ *   WATCH_SUBSCRIBING  SSUBSCRIBE was sent                       -> READING, AWAY
+ *   WATCH_READING  HGETALL was sent; messages are held          -> LIVE, READING, AWAY
+ *   WATCH_LIVE     follows the channel                           -> READING, AWAY
  *   WATCH_GONE     nobody watches; waits for replies still to come, then is freed (from any)
  */
 #ifndef PROGRESSD_BROKER_HUB_HUB_H

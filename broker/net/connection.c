@@ -76,13 +76,13 @@ static bool is_pong(const struct bytes *bytes)
     return bytes->len > 0 && bytes->data[0] == (0x80 | WS_PONG);
 }
 
-/* Takes the reference over. Of pongs that could not be written yet only the newest is kept
- * (RFC 6455, 5.5.3). */
+/* Takes the reference over. Of pongs that a client lets pile up only the newest is kept (RFC 6455,
+ * 5.5.3). */
 static int enqueue(struct connection *connection, struct bytes *bytes)
 {
     struct connection_queue *queue = connection->queue;
 
-    if (queue && connection->is_websocket && is_pong(bytes) &&
+    if (is_pong(bytes) && (connection->blocked || is_congested(connection)) && queue &&
         is_pong(queue->items[queue->count - 1])) {
         bytes_unref(queue->items[queue->count - 1]);
         queue->items[queue->count - 1] = bytes;
@@ -262,8 +262,6 @@ void connection_flush(struct connection *connection)
         if ((size_t)n < batch.len) {
             connection->blocked = true;
             stream_want_write(&connection->stream);
-        } else if (!connection->queue && batch.collected < CONNECTION_BATCH) {
-            break; /* nothing more was due */
         }
     }
     after_writing(connection);
@@ -526,9 +524,14 @@ static void go_on_reading(struct connection *connection)
     bytes_unref(input);
 }
 
-/* The request is over; the response is queued. */
+/* The request is over; the response is queued. False when the connection is over, perhaps since
+ * before the answer came. */
 static bool answer(struct connection *connection, struct bytes *response)
 {
+    if (connection->state == CONNECTION_CLOSED) {
+        bytes_unref(response);
+        return false;
+    }
     assert(connection->state == CONNECTION_ANSWERING);
     http_request_free(TAKE(connection->request));
     if (!response || enqueue(connection, response) < 0) {

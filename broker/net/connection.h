@@ -15,9 +15,10 @@
  *   CONNECTION_OPEN       WebSocket                                -> CLOSING
  *   CONNECTION_CLOSING    a close frame is queued or sent; waits for the peer's, reading on
  *                                                                  -> LINGERING
- *   CONNECTION_LINGERING  the last bytes are being sent; what comes is dropped, since closing a
- * socket with unread bytes would cut off what was sent CONNECTION_CLOSED     the stream is closing;
- * on_closed comes (from any)
+ *   CONNECTION_LINGERING  the last bytes are being sent, then the peer's end is awaited; what comes
+ *                         is dropped, since closing a socket with unread bytes would cut off what
+ *                         was sent                                -> CLOSED
+ *   CONNECTION_CLOSED     the stream is closing; on_closed comes (from any)
  */
 #ifndef PROGRESSD_BROKER_NET_CONNECTION_H
 #define PROGRESSD_BROKER_NET_CONNECTION_H
@@ -109,7 +110,9 @@ struct connection {
 int connection_open(struct connection *connection, int fd,
                     const struct connection_settings *settings) MUST_CHECK;
 
-/* Answers the request of on_request with a whole response. `close`: and no further request. */
+/* Answers the request of on_request with a whole response, whose reference it takes over; NULL
+ * closes the connection. `close`: and no further request. When the connection was closed meanwhile,
+ * but on_closed hasn't come yet, the answer is dropped. The same holds for connection_upgrade(). */
 void connection_respond(struct connection *connection, struct bytes *response, bool close);
 
 /* Answers it with 101: WebSocket from here on. */

@@ -12,8 +12,7 @@
  *   1. stream_open() or stream_connect() succeeded: the stream is open.
  *   2. stream_close() may be called at any time, twice, from any event. No event but `closed`
  *      comes after it.
- *   3. `closed` comes once, from the loop, never from within stream_close(); the memory may go
- * then.
+ *   3. `closed` comes once, from the loop, never within stream_close(); the memory may go then.
  */
 #ifndef PROGRESSD_BROKER_NET_STREAM_H
 #define PROGRESSD_BROKER_NET_STREAM_H

@@ -6,7 +6,7 @@
  *
  * Health. Pub/sub tells nothing when it stops working, so the link finds out for itself:
  *   1. Both connections are to the same server, a master (redis_handshake.h); that is compared at
- * connecting and with each probe. If one connection fails both are closed.
+ *      connecting and with each probe. If one connection fails both are closed.
  *   2. After PROBE_AFTER_MS without a message the link publishes a probe to a channel of its own,
  *      which must arrive within PROBE_TIMEOUT_MS.
  *   3. A lost link comes back by itself, after 50 ms at first, doubling to 3 s, with full jitter.

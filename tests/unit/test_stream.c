@@ -6,7 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "broker/stream.h"
+#include "broker/net/stream.h"
 
 /* ── A stream and its peer ───────────────────────────────────────────────────────────────────── */
 
