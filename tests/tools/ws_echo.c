@@ -1,0 +1,253 @@
+/* ws_echo: sends back each WebSocket message, text and binary, on the broker's own connection code.
+ *
+ *     ws_echo [--port N]        0, the default: any port that is free
+ *
+ * For running independent RFC 6455 suites against it. It listens on 127.0.0.1 alone, prints where,
+ * and ends on SIGTERM or SIGINT with exit status 0.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/net/connection.h"
+#include "broker/net/listen_socket.h"
+#include "broker/net/listener.h"
+#include "common/mem.h"
+#include "proto/http_response.h"
+#include "proto/ws_handshake.h"
+
+#define MESSAGE_MAX (16 << 20)
+#define ENDING_MS 5000
+
+/* One client. */
+struct echo {
+    struct connection connection;
+    struct timer timer; /* runs while it is ending */
+    struct list link, flush;
+};
+
+static uv_loop_t loop;
+static struct timer_wheel wheel;
+static struct metrics_slot metrics;
+static struct listener listener;
+static struct list clients, due;
+static uv_timer_t tick;
+static uv_prepare_t turn_end;
+static uv_signal_t terminate, interrupt;
+
+static struct echo *echo_of(struct connection *connection)
+{
+    return CONTAINER_OF(connection, struct echo, connection);
+}
+
+/* ── A client's connection ───────────────────────────────────────────────────────────────────── */
+
+static void refuse(struct connection *connection, const char *why)
+{
+    struct text text = TEXT_EMPTY;
+
+    http_response_write_error(&text, &(struct http_response){.status = 400, .close = true},
+                              "BAD_REQUEST", why);
+    connection_respond(connection, text_to_bytes(&text), true);
+    text_deinit(&text);
+}
+
+static void on_request(struct connection *connection, const struct http_request *request)
+{
+    const char *why = "no WebSocket handshake";
+    struct text text = TEXT_EMPTY;
+
+    if (ws_handshake_check(request, &why) != 0 || ws_handshake_respond(&text, request) != 0) {
+        refuse(connection, why);
+    } else {
+        connection_upgrade(connection, text_to_bytes(&text));
+    }
+    text_deinit(&text);
+}
+
+static void on_message(struct connection *connection, enum ws_opcode opcode, const uint8_t *payload,
+                       uint32_t len)
+{
+    connection_send(connection, ws_frame_new(opcode, payload, len));
+}
+
+static size_t on_collect(struct connection *connection, struct connection_frame *frames, size_t max)
+{
+    return 0;
+}
+
+static void on_taken(struct connection *connection, const struct connection_frame *frame)
+{
+}
+
+static void on_flush_due(struct connection *connection)
+{
+    list_append(&due, &echo_of(connection)->flush);
+}
+
+static void on_ending(struct connection *connection)
+{
+    timer_set(&wheel, &echo_of(connection)->timer, uv_now(&loop) + ENDING_MS);
+}
+
+static void on_ended_too_late(struct timer *timer)
+{
+    connection_abort(&CONTAINER_OF(timer, struct echo, timer)->connection);
+}
+
+static void on_closed(struct connection *connection)
+{
+    struct echo *echo = echo_of(connection);
+
+    timer_cancel(&wheel, &echo->timer);
+    list_remove(&echo->link);
+    list_remove(&echo->flush);
+    mem_free(echo);
+    listener_resume(&listener);
+}
+
+static const struct connection_settings settings = {
+    .loop = &loop,
+    .metrics = &metrics,
+    .max_message = MESSAGE_MAX,
+    .events =
+        &(const struct connection_events){
+            .on_request = on_request,
+            .on_message = on_message,
+            .on_collect = on_collect,
+            .on_taken = on_taken,
+            .on_flush_due = on_flush_due,
+            .on_ending = on_ending,
+            .on_closed = on_closed,
+        },
+};
+
+/* ── Accepting ───────────────────────────────────────────────────────────────────────────────── */
+
+static bool may_accept(void *owner)
+{
+    return true;
+}
+
+static bool is_over_share(void *owner)
+{
+    return false;
+}
+
+static void on_accept(void *owner, int fd, const struct sockaddr *peer)
+{
+    struct echo *echo = mem_alloc(sizeof(*echo));
+
+    if (!echo) {
+        fputs("ws_echo: out of memory\n", stderr);
+        exit(EXIT_FAILURE);
+    }
+    if (connection_open(&echo->connection, fd, &settings) < 0) {
+        mem_free(echo);
+        return;
+    }
+    timer_init(&echo->timer, on_ended_too_late);
+    list_init(&echo->link);
+    list_init(&echo->flush);
+    list_append(&clients, &echo->link);
+}
+
+static void on_listener_closed(void *owner)
+{
+}
+
+static const struct listener_events listener_events = {
+    .may_accept = may_accept,
+    .is_over_share = is_over_share,
+    .on_accept = on_accept,
+    .on_closed = on_listener_closed,
+};
+
+/* ── The loop ────────────────────────────────────────────────────────────────────────────────── */
+
+static void on_tick(uv_timer_t *timer)
+{
+    timer_wheel_advance(&wheel, uv_now(&loop));
+}
+
+static void on_turn_end(uv_prepare_t *prepare)
+{
+    while (!list_is_empty(&due)) {
+        struct echo *echo = CONTAINER_OF(list_first(&due), struct echo, flush);
+
+        list_remove(&echo->flush);
+        connection_flush(&echo->connection);
+    }
+}
+
+static void on_signal(uv_signal_t *signal, int number)
+{
+    LIST_EACH (link, &clients) {
+        connection_abort(&CONTAINER_OF(link, struct echo, link)->connection);
+    }
+    listener_close(&listener);
+    uv_close((uv_handle_t *)&tick, NULL);
+    uv_close((uv_handle_t *)&turn_end, NULL);
+    uv_close((uv_handle_t *)&terminate, NULL);
+    uv_close((uv_handle_t *)&interrupt, NULL);
+}
+
+static int start(uint16_t port)
+{
+    struct config_address address = {.kind = CONFIG_ADDRESS_IP4, .ip = "127.0.0.1", .port = port};
+    int fd = listen_socket_open(&address, &address);
+
+    if (fd < 0) {
+        return fd;
+    }
+    uv_loop_init(&loop);
+    timer_wheel_init(&wheel, uv_now(&loop));
+    list_init(&clients);
+    list_init(&due);
+    uv_timer_init(&loop, &tick);
+    uv_timer_start(&tick, on_tick, TIMER_WHEEL_TICK_MS, TIMER_WHEEL_TICK_MS);
+    uv_prepare_init(&loop, &turn_end);
+    uv_prepare_start(&turn_end, on_turn_end);
+    uv_signal_init(&loop, &terminate);
+    uv_signal_start(&terminate, on_signal, SIGTERM);
+    uv_signal_init(&loop, &interrupt);
+    uv_signal_start(&interrupt, on_signal, SIGINT);
+    printf("listening on 127.0.0.1:%u\n", (unsigned)address.port);
+    fflush(stdout);
+    return listener_open(&listener, &loop, fd, &wheel, &metrics, &listener_events, NULL);
+}
+
+/* The port of the command line, or -1. */
+static long port_of(int argc, char **argv)
+{
+    char *end;
+    long port;
+
+    if (argc == 1) {
+        return 0;
+    }
+    if (argc != 3 || strcmp(argv[1], "--port") != 0) {
+        return -1;
+    }
+    port = strtol(argv[2], &end, 10);
+    return *argv[2] != '\0' && *end == '\0' && port >= 0 && port <= UINT16_MAX ? port : -1;
+}
+
+int main(int argc, char **argv)
+{
+    const long port = port_of(argc, argv);
+    int r;
+
+    if (port < 0) {
+        fputs("usage: ws_echo [--port N]\n", stderr);
+        return 2;
+    }
+    r = start((uint16_t)port);
+    if (r < 0) {
+        fprintf(stderr, "ws_echo: cannot listen: %s\n", uv_strerror(r));
+        return EXIT_FAILURE;
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    return uv_loop_close(&loop) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
