@@ -86,7 +86,7 @@ void task_view_deinit(struct task_view *view)
 /* Whether `rev` is of another run than what is held, which is void then. */
 static bool begin_run(struct task_view *view, const struct rev *rev)
 {
-    bool is_first = view->rev.n == 0;
+    bool is_first = view->rev.run_len == 0;
 
     if (!is_first && rev_same_run(&view->rev, rev)) {
         return false;

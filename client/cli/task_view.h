@@ -34,7 +34,7 @@ struct task_view_stage {
 
 struct task_view {
     enum task_view_status status;
-    struct rev rev; /* of what is held; n is 0 before anything is */
+    struct rev rev; /* of what is held; n is 0 before any message is */
     double percentage, speed, remaining_s, duration_s; /* or TASK_VIEW_UNKNOWN */
     int64_t estimated_ms;                              /* when remaining_s was told, since 1970 */
     struct task_view_stage stage;
