@@ -77,6 +77,7 @@ static int run(const struct command *command, int argc, char **argv)
         {"token", 0, OPTION_TEXT, &server.token.token, 0, 0},
         {"key", 0, OPTION_TEXT, &server.token.key, 0, 0},
         {"state-dir", 0, OPTION_TEXT, &server.token.state_dir, 0, 0},
+        {"ttl", 0, OPTION_NUMBER, &server.token.ttl_s, 1, TOKEN_TTL_MAX_S},
         {"issuer", 0, OPTION_TEXT, &server.token.issuer, 0, 0},
         {"audience", 0, OPTION_TEXT, &server.token.audience, 0, 0},
         {"etag", 0, OPTION_TEXT, &rev, 0, 0},

@@ -28,7 +28,7 @@ struct server_options {
 #define SERVER_TOKEN_HELP                                                               \
     "  --token TOKEN            the token to show; $PROGRESSD_TOKEN, or one is made,\n" \
     "                           whenever one is needed, as `progressctl token` does\n"  \
-    "  --key, --state-dir, --issuer, --audience\n"                                      \
+    "  --key, --state-dir, --ttl, --issuer, --audience\n"                               \
     "                           for tokens that are made: see progressctl token --help\n"
 
 /* Reads the address. EXIT_DONE, or EXIT_USAGE after a complaint. */

@@ -194,6 +194,9 @@ int task_view_stages(struct task_view *view, struct json_value rev_value, struct
         return TASK_VIEW_INVALID;
     }
     bool reset = begin_run(view, &rev);
+    if (view->status == TASK_VIEW_WAITING) {
+        view->status = TASK_VIEW_RUNNING; /* the messages follow */
+    }
     bool entered = rev.n > view->listed_n && follow_list(view, stages);
     if (rev.n > view->listed_n) {
         view->listed_n = rev.n;

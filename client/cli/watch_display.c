@@ -276,6 +276,7 @@ int watch_display_stages(struct watch_display *display, struct json_value rev,
     int rc = task_view_stages(&display->view, rev, stages, &news);
 
     if (rc == 0) {
+        display->shown_at = wire_clock(); /* the messages that follow tell more */
         show_news(display, news);
     }
     return rc;
