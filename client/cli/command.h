@@ -14,7 +14,6 @@ enum exit_status {
     EXIT_FAILED = 1, /* the job failed, or the request was refused */
     EXIT_USAGE = 2,  /* wrong usage, a key that can't be used, a token that is refused */
     EXIT_NO_WAY = 3, /* the server is out of reach */
-    EXIT_INTERRUPTED = 130,
 };
 
 struct command {

@@ -25,12 +25,14 @@ struct publisher_options {
     "Exit status: 0 done, and the rev is printed; 1 refused; 2 wrong usage; 3 Redis is out\n"  \
     "of reach.\n"
 
-/* FCALL <function> 1 <prefix><task_id> <arguments…>. Prints the rev, or says on standard error
- * what Redis answered, as it is. The exit status. */
+/* What follows the key: any bytes. */
 struct publisher_argument {
     const char *at;
     size_t len;
 };
+
+/* FCALL <function> 1 <prefix><task_id> <arguments…>. Prints the rev, or says on standard error
+ * what Redis answered, as it is. The exit status. */
 int publisher_call(const struct command *command, const struct publisher_options *options,
                    const char *function, const char *task_id,
                    const struct publisher_argument *arguments, size_t count);
