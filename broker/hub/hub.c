@@ -117,6 +117,9 @@ static void tell_news(struct watch *watch)
 
 static void tell_ready(struct watch *watch)
 {
+    if (list_is_empty(&watch->waiting)) {
+        return; /* the timer, if it is set, ends what nobody watches any more */
+    }
     timer_cancel(watch->hub->settings.wheel, &watch->timer);
     while (!list_is_empty(&watch->waiting)) {
         struct list *link = list_first(&watch->waiting);
