@@ -42,7 +42,21 @@ static int64_t wall_clock_s(void)
     return (int64_t)(wall_clock_us() / 1000000);
 }
 
-static void schedule(struct watcher *watcher);
+/* Sees to it that watcher_tick() comes by then. */
+static void tick_by(struct watcher *watcher, uint64_t due_ms)
+{
+    if (watcher->timer->due_ms > due_ms || !timer_is_set(watcher->timer)) {
+        timer_set(watcher->front->wheel, watcher->timer, due_ms);
+    }
+}
+
+/* When the token runs out, on the loop's clock. */
+static uint64_t expiry_ms(const struct watcher *watcher, const struct token *token)
+{
+    const int64_t left_s = token->expires_at - wall_clock_s();
+
+    return now_ms(watcher) + (left_s > 0 ? (uint64_t)left_s * 1000 : 0);
+}
 
 /* ── Saying something to the client alone ────────────────────────────────────────────────────── */
 
@@ -108,6 +122,9 @@ static void forget(struct watching *watching)
     list_remove(&watching->pending);
     watcher->count--;
     watcher->idle_ms = now_ms(watcher);
+    if (watcher->count == 0) {
+        tick_by(watcher, watcher->idle_ms + watcher->front->config->subscribe_timeout_ms);
+    }
     metric_sub(watcher->front->metrics, METRIC_SUBSCRIPTIONS, 1);
     token_unref(watching->token);
     mem_free(watching);
@@ -235,6 +252,7 @@ static void subscribe(struct watcher *watcher, const struct client_message *mess
     if (!token) {
         return;
     }
+    tick_by(watcher, expiry_ms(watcher, token));
     if (watching) { /* a fresh token renews in place */
         token_unref(watching->token);
         watching->token = token;
@@ -398,7 +416,6 @@ void watcher_taken(struct watcher *watcher, const struct connection_frame *frame
 static void schedule(struct watcher *watcher)
 {
     const struct config *config = watcher->front->config;
-    const int64_t now_s = wall_clock_s();
     uint64_t due = watcher->ping_ms;
 
     if (due > watcher->connection->heard_ms + config->idle_timeout_ms) {
@@ -409,8 +426,7 @@ static void schedule(struct watcher *watcher)
     }
     LIST_EACH (link, &watcher->watchings) {
         const struct watching *watching = CONTAINER_OF(link, struct watching, link);
-        const int64_t left_s = watching->token->expires_at - now_s;
-        const uint64_t expiry = now_ms(watcher) + (left_s > 0 ? (uint64_t)left_s * 1000 : 0);
+        const uint64_t expiry = expiry_ms(watcher, watching->token);
 
         if (due > expiry) {
             due = expiry;
