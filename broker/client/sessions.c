@@ -211,14 +211,10 @@ void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *p
 
 void sessions_flush(struct sessions *sessions)
 {
-    struct list due;
-
-    /* A flush may close sessions, which stay in memory until a later turn, and make others due,
-     * which are written with the next turn's. */
-    list_init(&due);
-    list_splice(&due, &sessions->flush);
-    while (!list_is_empty(&due)) {
-        struct session *session = CONTAINER_OF(list_first(&due), struct session, flush);
+    /* A flush may make its session due again, when it goes on with what waited for room. That ends,
+     * since nothing is read meanwhile. */
+    while (!list_is_empty(&sessions->flush)) {
+        struct session *session = CONTAINER_OF(list_first(&sessions->flush), struct session, flush);
 
         list_remove(&session->flush);
         session_flush(session);
