@@ -98,10 +98,15 @@ static struct redis_pending pending_pop(struct redis_connection *connection)
     return pending;
 }
 
+/* SUNSUBSCRIBE and PUNSUBSCRIBE, SSUBSCRIBE and PSUBSCRIBE. */
 static bool is_unsubscribe(struct span command)
 {
-    return (command.len == 12 && memcmp(command.at, "SUNSUBSCRIBE", 12) == 0) ||
-           (command.len == 12 && memcmp(command.at, "PUNSUBSCRIBE", 12) == 0);
+    return command.len == 12 && memcmp(command.at + 1, "UNSUBSCRIBE", 11) == 0;
+}
+
+static bool is_subscribe(struct span command)
+{
+    return command.len == 10 && memcmp(command.at + 1, "SUBSCRIBE", 9) == 0;
 }
 
 int redis_connection_send(struct redis_connection *connection, redis_reply_fn on_reply,
@@ -132,6 +137,7 @@ int redis_connection_send(struct redis_connection *connection, redis_reply_fn on
         connection->pending_count--;
         return -ENOMEM;
     }
+    connection->subscribes |= is_subscribe(argv[0]);
     if (!connection->failed && !connection->closing && !connection->stream.wants_write) {
         uv_prepare_start(&connection->turn_end, on_turn_end);
     }
@@ -149,25 +155,26 @@ struct span redis_reply_text(const redisReply *reply)
     return (struct span){NULL, 0};
 }
 
-/* The first word of an array: what kind of pub/sub message it is. */
-static bool begins_with(const redisReply *reply, const char *word)
+/* The first word of an array: what kind of pub/sub message it is. Only who has subscribed gets one;
+ * to anybody else it is a reply that happens to look so, such as a hash with that field. */
+static bool is_push(const struct redis_connection *connection, const redisReply *reply,
+                    const char *kind)
 {
-    return reply->type == REDIS_REPLY_ARRAY && reply->elements >= 3 &&
+    return connection->subscribes && reply->type == REDIS_REPLY_ARRAY && reply->elements >= 3 &&
            reply->element[0]->type == REDIS_REPLY_STRING &&
-           strcmp(reply->element[0]->str, word) == 0;
+           strcmp(reply->element[0]->str, kind) == 0;
 }
 
 static void take_reply(struct redis_connection *connection, const redisReply *reply)
 {
     struct redis_pending pending;
 
-    if (begins_with(reply, "smessage") || begins_with(reply, "pmessage") ||
-        begins_with(reply, "message")) {
+    if (is_push(connection, reply, "smessage") || is_push(connection, reply, "pmessage")) {
         connection->events->on_push(connection, reply);
         return;
     }
     /* Redis ends a subscription of its own accord when the channel's slot moves away. */
-    if (begins_with(reply, "sunsubscribe") &&
+    if (is_push(connection, reply, "sunsubscribe") &&
         (connection->pending_count == 0 ||
          !connection->pending[connection->pending_head].unsubscribes)) {
         fail(connection, "Redis ended a subscription");

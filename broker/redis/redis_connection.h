@@ -25,7 +25,8 @@ struct redis_connection;
 struct redis_connection_events {
     /* Connected, and authenticated if there is a password: commands may be sent. */
     void (*on_open)(struct redis_connection *connection);
-    /* A message, smessage or pmessage, as the array that came; borrowed. */
+    /* An smessage or pmessage, as the array that came; borrowed. Comes only after a command that
+     * subscribes was sent, and may be NULL when none ever is. */
     void (*on_push)(struct redis_connection *connection, const redisReply *reply);
     /* Nothing more will come; `why` says it for the log. */
     void (*on_failed)(struct redis_connection *connection, const char *why);
@@ -50,6 +51,7 @@ struct redis_connection {
     struct redis_pending *pending; /* a ring of callbacks */
     uint32_t pending_head, pending_count, pending_capacity;
     uint8_t open_handles; /* what on_closed waits for */
+    bool subscribes;      /* a command that subscribes was sent: messages may come */
     bool stream_is_open, failed, closing;
 };
 

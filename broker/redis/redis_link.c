@@ -331,15 +331,8 @@ static void on_push(struct redis_connection *connection, const redisReply *reply
     }
 }
 
-static void on_commands_push(struct redis_connection *connection, const redisReply *reply)
-{
-    redis_link_fail(CONTAINER_OF(connection, struct redis_link, commands),
-                    "a message came on the connection for commands");
-}
-
 static const struct redis_connection_events commands_events = {
     .on_open = on_commands_open,
-    .on_push = on_commands_push,
     .on_failed = on_commands_failed,
     .on_closed = on_commands_closed,
 };
