@@ -199,7 +199,6 @@ def test_a_master_that_is_demoted_is_left(redis, launch, directory):
         eventually(lambda: broker.metrics()["progressd_links_up"] == 0, 20,
                    "it stays with a demoted master, which delivers what is long over")
         redis.cli("REPLICAOF", "NO", "ONE")
-        redis.cli("FUNCTION", "FLUSH")
         expect_service(broker, redis)
 
 
