@@ -55,6 +55,15 @@ static bool leaves_it_to_others(struct listener *listener)
     return true;
 }
 
+/* Once for each time that it happens, not for each attempt meanwhile. */
+static void complain(struct listener *listener, int error)
+{
+    if (!listener->exhausted) {
+        listener->exhausted = true;
+        log_event(LOG_WARN, MODULE, "accepting pauses", LOG_TEXT("why", strerror(error)));
+    }
+}
+
 static bool is_exhaustion(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
@@ -79,9 +88,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         fd = accept4(listener->fd, (struct sockaddr *)&peer, &peer_len,
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+            listener->exhausted = false;
             listener->events->on_accept(listener->owner, fd, (struct sockaddr *)&peer);
         } else if (is_exhaustion(errno)) {
-            log_event(LOG_WARN, MODULE, "accepting pauses", LOG_TEXT("why", strerror(errno)));
+            complain(listener, errno);
             pause_accepting(listener, EXHAUSTED_PAUSE_MS);
             return;
         } else if (errno == EAGAIN) {
@@ -103,7 +113,7 @@ int listener_open(struct listener *listener, uv_loop_t *loop, int fd, struct tim
     listener->events = events;
     listener->owner = owner;
     listener->fd = fd;
-    listener->paused = listener->deferred = false;
+    listener->paused = listener->deferred = listener->exhausted = false;
     timer_init(&listener->timer, on_timer);
     return uv_poll_start(&listener->poll, UV_READABLE, on_readable);
 }

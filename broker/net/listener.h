@@ -39,7 +39,9 @@ struct listener {
     const struct listener_events *events;
     void *owner;
     int fd;
-    bool paused, deferred; /* deferred: has left a turn to the others */
+    bool paused;
+    bool deferred;  /* has left a turn to the others */
+    bool exhausted; /* nothing was accepted since it ran out of something */
 };
 
 /* Begins to accept. 0 or a UV_E* with nothing opened. */
