@@ -41,6 +41,14 @@ def pair(directory, redis, proxy):
                for number in range(2)]
 
 
+@pytest.fixture(autouse=True)
+def network(proxy, pair):
+    """Each test begins with a whole network, however the one before ended."""
+    if proxy.is_cut():
+        proxy.restore()
+    eventually(lambda: links_up(pair) == 4, 10, "not all links are up")
+
+
 @pytest.fixture(params=ENDS)
 def end(request):
     """The type of a terminal message, and its payload."""
@@ -77,17 +85,29 @@ def test_the_end_published_while_all_links_are_cut_reaches_everybody_after_they_
         proxy.cut()
         eventually(lambda: links_up(pair) == 0, 10, "a link stays up without a network")
         rev = job.publish(kind, **payload)
-        # Somebody who watches already is told what is known; nothing is made up.
-        with WsClient(pair[0].ws_url(task)) as late:
-            late.send_json({"type": "subscribe", "token": pair[0].token(task)})
-            assert "error" not in [message["type"] for message in late.recv_until(
-                "progress_update")]
-            proxy.restore()
-            watchers.wait(has_ended)
-            assert late.recv_until(kind)[-1]["rev"] == rev
+        proxy.restore()
+        watchers.wait(has_ended)
         for watcher in watchers:
             assert watcher.messages[-1]["rev"] == rev
             assert not watcher.closes, "a client lost its connection, though only Redis was away"
+
+
+def test_who_comes_while_the_links_are_cut_is_told_what_is_known_and_then_the_end(
+        redis, proxy, brokers, task, end):
+    kind, payload = end
+    broker = brokers(workers=1, redis_url=proxy.url, options=["--recorder", "off"])
+    with Job(redis, task) as job, watch([broker], [task], 1) as watchers:
+        job.update(90)
+        watchers.wait(lambda watcher: "progress_update" in watcher.types())
+        proxy.cut()
+        eventually(lambda: links_up([broker]) == 0, 10, "a link stays up without a network")
+        rev = job.publish(kind, **payload)
+        with WsClient(broker.ws_url(task)) as late:
+            late.send_json({"type": "subscribe", "token": broker.token(task)})
+            assert [message["type"] for message in late.recv_until("progress_update")] == [
+                "subscribed", "progress_update"]
+            proxy.restore()
+            assert late.recv_until(kind)[-1]["rev"] == rev
 
 
 def test_who_subscribes_after_the_end_is_told_it_by_every_worker(redis, pair, task, end):

@@ -43,6 +43,9 @@ class TcpProxy:
         self.listener = None
         self.reset()
 
+    def is_cut(self):
+        return not self.listener
+
     def reset(self):
         """Resets all connections; they may come back at once."""
         with self.lock:
