@@ -24,7 +24,7 @@ static void pause_accepting(struct listener *listener, uint32_t for_ms)
     }
 }
 
-void listener_resume(struct listener *listener)
+static void go_on(struct listener *listener)
 {
     if (!listener->paused || uv_is_closing((uv_handle_t *)&listener->poll) ||
         !listener->events->may_accept(listener->owner)) {
@@ -36,9 +36,16 @@ void listener_resume(struct listener *listener)
     uv_poll_start(&listener->poll, UV_READABLE, on_readable);
 }
 
+void listener_resume(struct listener *listener)
+{
+    if (!listener->deferred) { /* else the turn belongs to the others until the timer says so */
+        go_on(listener);
+    }
+}
+
 static void on_timer(struct timer *timer)
 {
-    listener_resume(CONTAINER_OF(timer, struct listener, timer));
+    go_on(CONTAINER_OF(timer, struct listener, timer));
 }
 
 /* One tick is what the others get to take the connections that wait. */

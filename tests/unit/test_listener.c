@@ -1,0 +1,341 @@
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "broker/net/listener.h"
+
+/* ── A listener, its owner, and clients that connect ─────────────────────────────────────────── */
+
+#define CLIENTS_MAX 300
+
+struct fixture {
+    uv_loop_t loop;
+    struct timer_wheel wheel;
+    struct metrics_slot metrics;
+    struct listener listener;
+    struct sockaddr_in address;
+    int fd;
+    bool is_over_share;
+    int closed;
+    int accepted[CLIENTS_MAX], accepted_count;
+    int clients[CLIENTS_MAX], client_count;
+    uint32_t room; /* how many may still be accepted */
+};
+
+static bool may_accept(void *owner)
+{
+    const struct fixture *fixture = owner;
+
+    return fixture->room > 0;
+}
+
+static bool is_over_share(void *owner)
+{
+    struct fixture *fixture = owner;
+
+    return fixture->is_over_share;
+}
+
+static void on_accept(void *owner, int fd, const struct sockaddr *peer)
+{
+    struct fixture *fixture = owner;
+
+    cr_assert_eq(peer->sa_family, AF_INET);
+    cr_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    fixture->accepted[fixture->accepted_count++] = fd;
+    fixture->room--;
+}
+
+static void on_closed(void *owner)
+{
+    ((struct fixture *)owner)->closed++;
+}
+
+static const struct listener_events events = {may_accept, is_over_share, on_accept, on_closed};
+
+static void set_up(struct fixture *fixture)
+{
+    socklen_t len = sizeof(fixture->address);
+
+    memset(fixture, 0, sizeof(*fixture));
+    fixture->room = UINT32_MAX;
+    cr_assert_eq(uv_loop_init(&fixture->loop), 0);
+    timer_wheel_init(&fixture->wheel, uv_now(&fixture->loop));
+    fixture->address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    fixture->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fixture->fd, (struct sockaddr *)&fixture->address, len), 0);
+    cr_assert_eq(getsockname(fixture->fd, (struct sockaddr *)&fixture->address, &len), 0);
+    cr_assert_eq(listen(fixture->fd, CLIENTS_MAX), 0);
+    cr_assert_eq(listener_open(&fixture->listener, &fixture->loop, fixture->fd, &fixture->wheel,
+                               &fixture->metrics, &events, fixture),
+                 0);
+}
+
+static void turn(struct fixture *fixture)
+{
+    uv_run(&fixture->loop, UV_RUN_NOWAIT);
+}
+
+/* Turns the wheel by hand. */
+static void pass(struct fixture *fixture, uint64_t ms)
+{
+    timer_wheel_advance(&fixture->wheel, uv_now(&fixture->loop) + ms);
+}
+
+static bool is_paused(const struct fixture *fixture)
+{
+    return metric_read(&fixture->metrics, METRIC_ACCEPTING_PAUSED) > 0;
+}
+
+static void connect_clients(struct fixture *fixture, int count)
+{
+    for (int i = 0; i < count; i++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        cr_assert_geq(fd, 0);
+        cr_assert_eq(connect(fd, (struct sockaddr *)&fixture->address, sizeof(fixture->address)),
+                     0);
+        fixture->clients[fixture->client_count++] = fd;
+    }
+}
+
+static void tear_down(struct fixture *fixture)
+{
+    listener_close(&fixture->listener);
+    listener_close(&fixture->listener);
+    listener_resume(&fixture->listener);
+    uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    cr_assert_eq(fixture->closed, 1);
+    cr_assert_eq(fixture->wheel.armed, 0);
+    cr_assert_eq(uv_loop_close(&fixture->loop), 0);
+    cr_assert_neq(fcntl(fixture->fd, F_GETFD), -1, "the socket is the supervisor's");
+    close(fixture->fd);
+    for (int i = 0; i < fixture->accepted_count; i++) {
+        close(fixture->accepted[i]);
+    }
+    for (int i = 0; i < fixture->client_count; i++) {
+        close(fixture->clients[i]);
+    }
+}
+
+/* ── Accepting ───────────────────────────────────────────────────────────────────────────────── */
+
+Test(listener, accepts_who_comes)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    connect_clients(&fixture, 3);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 3);
+    cr_assert(!is_paused(&fixture));
+    tear_down(&fixture);
+}
+
+Test(listener, accepts_a_crowd_in_several_turns)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    connect_clients(&fixture, 200);
+    turn(&fixture);
+    cr_assert_lt(fixture.accepted_count, 200, "so that others are served in between");
+    for (int i = 0; i < 10; i++) {
+        turn(&fixture);
+    }
+    cr_assert_eq(fixture.accepted_count, 200);
+    tear_down(&fixture);
+}
+
+Test(listener, a_client_that_has_gone_again_stops_nothing)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    connect_clients(&fixture, 2);
+    cr_assert_eq(setsockopt(fixture.clients[0], SOL_SOCKET, SO_LINGER,
+                            &(struct linger){.l_onoff = 1}, sizeof(struct linger)),
+                 0);
+    close(fixture.clients[0]);
+    fixture.clients[0] = -1;
+    turn(&fixture);
+    cr_assert_geq(fixture.accepted_count, 1);
+    cr_assert(!is_paused(&fixture));
+    tear_down(&fixture);
+}
+
+/* ── Pauses ──────────────────────────────────────────────────────────────────────────────────── */
+
+Test(listener, stops_when_there_is_no_room_until_it_is_told)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    fixture.room = 2;
+    connect_clients(&fixture, 5);
+    turn(&fixture);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 2);
+    cr_assert(is_paused(&fixture));
+    cr_assert(!uv_is_active((uv_handle_t *)&fixture.listener.poll), "doesn't spin");
+    listener_resume(&fixture.listener);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 2, "there is still no room");
+    pass(&fixture, 60000);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 2, "and time doesn't make any");
+    fixture.room = 10;
+    listener_resume(&fixture.listener);
+    cr_assert(!is_paused(&fixture));
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 5);
+    tear_down(&fixture);
+}
+
+/* No further descriptor can be opened. */
+static struct rlimit use_up_descriptors(void)
+{
+    struct rlimit limit, none;
+    int lowest_free = dup(0);
+
+    close(lowest_free);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = (rlim_t)lowest_free;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    return limit;
+}
+
+Test(listener, stops_when_descriptors_run_out_and_goes_on_when_one_is_free)
+{
+    struct fixture fixture;
+    struct rlimit limit;
+
+    set_up(&fixture);
+    connect_clients(&fixture, 2);
+    limit = use_up_descriptors();
+    turn(&fixture);
+    turn(&fixture);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert_eq(fixture.accepted_count, 0);
+    cr_assert(is_paused(&fixture));
+    cr_assert(!uv_is_active((uv_handle_t *)&fixture.listener.poll));
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 0, "nobody told it");
+    listener_resume(&fixture.listener);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 2, "who waited wasn't turned away");
+    tear_down(&fixture);
+}
+
+Test(listener, looks_again_after_a_second_whoever_freed_the_descriptor)
+{
+    struct fixture fixture;
+    struct rlimit limit;
+
+    set_up(&fixture);
+    connect_clients(&fixture, 2);
+    limit = use_up_descriptors();
+    turn(&fixture);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    pass(&fixture, 500);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 0);
+    pass(&fixture, 1200);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 2);
+    cr_assert(!is_paused(&fixture));
+    tear_down(&fixture);
+}
+
+/* ── The share of each worker ────────────────────────────────────────────────────────────────── */
+
+Test(listener, over_its_share_leaves_one_tick_to_the_others_and_then_accepts)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    fixture.is_over_share = true;
+    connect_clients(&fixture, 2);
+    turn(&fixture);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 0);
+    cr_assert(!uv_is_active((uv_handle_t *)&fixture.listener.poll));
+    cr_assert(!is_paused(&fixture), "no pause that anybody should worry about");
+    pass(&fixture, 2 * TIMER_WHEEL_TICK_MS);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 2, "nobody else took them");
+    connect_clients(&fixture, 1);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 2, "the next ones are again for the others first");
+    tear_down(&fixture);
+}
+
+Test(listener, connections_that_end_don_t_take_the_others_turn_away)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    fixture.is_over_share = true;
+    connect_clients(&fixture, 1);
+    turn(&fixture);
+    listener_resume(&fixture.listener);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 0);
+    pass(&fixture, 2 * TIMER_WHEEL_TICK_MS);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 1);
+    tear_down(&fixture);
+}
+
+Test(listener, within_its_share_accepts_at_once)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    fixture.is_over_share = true;
+    connect_clients(&fixture, 1);
+    turn(&fixture);
+    fixture.is_over_share = false;
+    pass(&fixture, 2 * TIMER_WHEEL_TICK_MS);
+    turn(&fixture);
+    connect_clients(&fixture, 1);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 2);
+    tear_down(&fixture);
+}
+
+/* ── The end ─────────────────────────────────────────────────────────────────────────────────── */
+
+Test(listener, accepts_nobody_once_it_is_closed)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    listener_close(&fixture.listener);
+    connect_clients(&fixture, 1);
+    turn(&fixture);
+    turn(&fixture);
+    cr_assert_eq(fixture.accepted_count, 0);
+    tear_down(&fixture);
+}
+
+Test(listener, can_be_closed_during_each_pause)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        struct fixture fixture;
+
+        set_up(&fixture);
+        fixture.is_over_share = kind == 0;
+        fixture.room = 0;
+        connect_clients(&fixture, 1);
+        turn(&fixture);
+        tear_down(&fixture);
+    }
+}
