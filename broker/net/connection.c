@@ -7,14 +7,6 @@
 #include "common/mem.h"
 #include "proto/http_response.h"
 
-/* Bytes that wait to be written, in order. Freed as soon as it is empty. */
-struct connection_queue {
-    uint32_t count, capacity;
-    struct bytes *items[];
-};
-
-#define QUEUE_FIRST_CAPACITY 4
-
 /* ── States ──────────────────────────────────────────────────────────────────────────────────── */
 
 /* The only writer of the state. */
@@ -47,7 +39,7 @@ static void set_state(struct connection *connection, enum connection_state state
 /* So many answers wait that no further request is looked at. */
 static bool is_congested(const struct connection *connection)
 {
-    return connection->queue && connection->queue->count >= CONNECTION_BATCH / 2;
+    return outbox_waiting(&connection->outbox) >= CONNECTION_BATCH / 2;
 }
 
 /* Reading stops while a request is being answered, and while a client that sends doesn't take what
@@ -55,9 +47,9 @@ static bool is_congested(const struct connection *connection)
 static void update_reading(struct connection *connection)
 {
     if (connection->state != CONNECTION_CLOSED) {
-        stream_want_read(&connection->stream, connection->state != CONNECTION_ANSWERING &&
-                                                  !connection->input &&
-                                                  !(connection->blocked && connection->queue));
+        stream_want_read(&connection->stream,
+                         connection->state != CONNECTION_ANSWERING && !connection->input &&
+                             !(connection->blocked && outbox_waiting(&connection->outbox) > 0));
     }
 }
 
@@ -73,53 +65,23 @@ void connection_wake(struct connection *connection)
 
 static bool is_pong(const struct bytes *bytes)
 {
-    return bytes->len > 0 && bytes->data[0] == (0x80 | WS_PONG);
+    return bytes && bytes->len > 0 && bytes->data[0] == (0x80 | WS_PONG);
 }
 
 /* Takes the reference over. Of pongs that a client lets pile up only the newest is kept (RFC 6455,
  * 5.5.3). */
 static int enqueue(struct connection *connection, struct bytes *bytes)
 {
-    struct connection_queue *queue = connection->queue;
-
-    if (is_pong(bytes) && (connection->blocked || is_congested(connection)) && queue &&
-        is_pong(queue->items[queue->count - 1])) {
-        bytes_unref(queue->items[queue->count - 1]);
-        queue->items[queue->count - 1] = bytes;
+    if (is_pong(bytes) && (connection->blocked || is_congested(connection)) &&
+        is_pong(outbox_last(&connection->outbox))) {
+        outbox_replace_last(&connection->outbox, bytes);
         return 0;
     }
-    if (!queue || queue->count == queue->capacity) {
-        uint32_t capacity = queue ? queue->capacity * 2 : QUEUE_FIRST_CAPACITY;
-
-        queue = mem_realloc(queue, sizeof(*queue) + capacity * sizeof(queue->items[0]));
-        if (!queue) {
-            bytes_unref(bytes);
-            return -ENOMEM;
-        }
-        if (!connection->queue) {
-            queue->count = 0;
-        }
-        queue->capacity = capacity;
-        connection->queue = queue;
+    if (outbox_put(&connection->outbox, bytes) < 0) {
+        return -ENOMEM;
     }
-    queue->items[queue->count++] = bytes;
     connection_wake(connection);
     return 0;
-}
-
-/* Takes the first `count` out; whoever calls has their references. */
-static void queue_drop_first(struct connection *connection, uint32_t count)
-{
-    struct connection_queue *queue = connection->queue;
-
-    if (!queue || count == 0) {
-        return;
-    }
-    queue->count -= count;
-    memmove(queue->items, queue->items + count, queue->count * sizeof(queue->items[0]));
-    if (queue->count == 0) {
-        mem_free(TAKE(connection->queue));
-    }
 }
 
 void connection_send(struct connection *connection, struct bytes *frame)
@@ -132,101 +94,6 @@ void connection_send(struct connection *connection, struct bytes *frame)
     }
 }
 
-/* What one write is made of: what was begun, then the queue, then frames of tasks. */
-struct batch {
-    struct iovec vector[2 * CONNECTION_BATCH];
-    struct connection_frame frames[CONNECTION_BATCH];
-    uint32_t begun, queued, collected;
-    size_t len;
-};
-
-static void batch_add(struct batch *batch, const void *data, size_t len)
-{
-    batch->vector[batch->begun + batch->queued + batch->collected] =
-        (struct iovec){(void *)data, len};
-    batch->len += len;
-}
-
-static uint32_t batch_fill(struct batch *batch, struct connection *connection)
-{
-    const struct connection_queue *queue = connection->queue;
-
-    batch->begun = batch->queued = batch->collected = 0;
-    batch->len = 0;
-    if (connection->begun) {
-        batch_add(batch, connection->begun->data + connection->begun_at,
-                  connection->begun->len - connection->begun_at);
-        batch->begun = 1;
-    }
-    while (queue && batch->queued < queue->count && batch->queued < CONNECTION_BATCH - 1) {
-        const struct bytes *item = queue->items[batch->queued];
-
-        batch_add(batch, item->data, item->len);
-        batch->queued++;
-    }
-    if (connection->state == CONNECTION_OPEN && (!queue || batch->queued == queue->count)) {
-        size_t count =
-            connection->settings->events->on_collect(connection, batch->frames, CONNECTION_BATCH);
-
-        while (batch->collected < count) {
-            const struct bytes *frame = batch->frames[batch->collected].frame;
-
-            batch_add(batch, frame->data, frame->len);
-            batch->collected++;
-        }
-    }
-    return batch->begun + batch->queued + batch->collected;
-}
-
-/* Remembers where within `bytes` the write ended. Takes the reference over. */
-static void begin(struct connection *connection, struct bytes *bytes, size_t written)
-{
-    connection->begun = bytes;
-    connection->begun_at = (uint32_t)written;
-}
-
-/* Goes through the batch as far as it was written. */
-static void batch_settle(const struct batch *batch, struct connection *connection, size_t written)
-{
-    const struct connection_events *events = connection->settings->events;
-    uint32_t gone = 0;
-
-    if (batch->begun) {
-        struct bytes *begun = TAKE(connection->begun);
-        size_t left = begun->len - connection->begun_at;
-
-        if (written < left) {
-            begin(connection, begun, connection->begun_at + written);
-            return;
-        }
-        bytes_unref(begun);
-        written -= left;
-    }
-    for (; gone < batch->queued && written > 0; gone++) {
-        struct bytes *item = connection->queue->items[gone];
-
-        if (written < item->len) {
-            begin(connection, item, written);
-            written = 0;
-        } else {
-            written -= item->len;
-            bytes_unref(item);
-        }
-    }
-    queue_drop_first(connection, gone);
-    for (uint32_t i = 0; i < batch->collected && written > 0; i++) {
-        const struct connection_frame *frame = &batch->frames[i];
-
-        if (written < frame->frame->len) {
-            begin(connection, bytes_ref(frame->frame), written);
-            written = 0;
-        } else {
-            written -= frame->frame->len;
-        }
-        events->on_taken(connection, frame);
-    }
-}
-
 static void go_on_reading(struct connection *connection);
 
 /* The queue is written: what was waiting for that goes on. */
@@ -235,7 +102,7 @@ static void after_writing(struct connection *connection)
     if (connection->state == CONNECTION_REQUEST && connection->input && !is_congested(connection)) {
         go_on_reading(connection);
     }
-    if (connection->state == CONNECTION_LINGERING && !connection->begun && !connection->queue &&
+    if (connection->state == CONNECTION_LINGERING && outbox_is_empty(&connection->outbox) &&
         !connection->is_shut) {
         connection->is_shut = true;
         stream_shutdown(&connection->stream);
@@ -243,26 +110,49 @@ static void after_writing(struct connection *connection)
     update_reading(connection);
 }
 
+/* Writes once. Whether there may be more to write. */
+static bool write_batch(struct connection *connection)
+{
+    const struct connection_events *events = connection->settings->events;
+    struct connection_frame frames[CONNECTION_BATCH];
+    struct outbox_batch batch;
+    size_t offered = 0;
+    uint32_t taken;
+    ssize_t n;
+
+    if (outbox_batch_begin(&batch, &connection->outbox) && connection->state == CONNECTION_OPEN) {
+        offered = events->on_collect(connection, frames, CONNECTION_BATCH);
+    }
+    for (size_t i = 0; i < offered; i++) {
+        outbox_batch_offer(&batch, frames[i].frame);
+    }
+    if (batch.count == 0) {
+        return false;
+    }
+    n = stream_writev(&connection->stream, batch.vector, batch.count);
+    if (n < 0) {
+        connection_abort(connection);
+        return false;
+    }
+    metric_add(connection->settings->metrics, METRIC_BYTES_SENT, (uint64_t)n);
+    taken = outbox_settle(&connection->outbox, &batch, (size_t)n);
+    for (uint32_t i = 0; i < taken; i++) {
+        events->on_taken(connection, &frames[i]);
+    }
+    if ((size_t)n < batch.len) {
+        connection->blocked = true;
+        stream_want_write(&connection->stream);
+    }
+    return !connection->blocked;
+}
+
 void connection_flush(struct connection *connection)
 {
-    struct batch batch;
-
     connection->flush_due = false;
-    while (connection->state != CONNECTION_CLOSED && !connection->blocked &&
-           batch_fill(&batch, connection) > 0) {
-        ssize_t n = stream_writev(&connection->stream, batch.vector,
-                                  (int)(batch.begun + batch.queued + batch.collected));
-
-        if (n < 0) {
-            connection_abort(connection);
-            return;
-        }
-        metric_add(connection->settings->metrics, METRIC_BYTES_SENT, (uint64_t)n);
-        batch_settle(&batch, connection, (size_t)n);
-        if ((size_t)n < batch.len) {
-            connection->blocked = true;
-            stream_want_write(&connection->stream);
-        }
+    if (connection->state == CONNECTION_CLOSED) {
+        return;
+    }
+    while (!connection->blocked && write_batch(connection)) {
     }
     after_writing(connection);
 }
@@ -313,7 +203,7 @@ void connection_close(struct connection *connection, enum close_code code)
         }
         break;
     case CONNECTION_REQUEST:
-        if (connection->queue || connection->begun) {
+        if (!outbox_is_empty(&connection->outbox)) {
             linger(connection);
         } else {
             connection_abort(connection);
@@ -579,11 +469,7 @@ static void on_stream_closed(struct stream *stream)
     } else {
         http_request_free(connection->request);
     }
-    for (uint32_t i = 0; connection->queue && i < connection->queue->count; i++) {
-        bytes_unref(connection->queue->items[i]);
-    }
-    mem_free(connection->queue);
-    bytes_unref(connection->begun);
+    outbox_deinit(&connection->outbox);
     bytes_unref(connection->input);
     connection->settings->events->on_closed(connection);
 }

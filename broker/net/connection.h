@@ -2,7 +2,7 @@
  *
  * Receives   an accepted socket (clients.c); answers and frames (session.c, poller.c)
  * Hands on   on_request, on_message and the rest, by the table of events
- * Owns       the stream, the request being read, the parser, what could not be written yet
+ * Owns       the stream, the request being read, the parser, the outbox
  *
  * Output. Answers and frames meant for this client alone wait in a short queue. Frames of tasks do
  * not: when the socket takes bytes, at a loop turn's end, the connection asks for them (on_collect)
@@ -23,6 +23,7 @@
 #ifndef PROGRESSD_BROKER_NET_CONNECTION_H
 #define PROGRESSD_BROKER_NET_CONNECTION_H
 
+#include "broker/net/outbox.h"
 #include "broker/net/stream.h"
 #include "common/bytes.h"
 #include "common/metrics.h"
@@ -40,7 +41,7 @@ struct connection_frame {
 };
 
 /* Most frames that are written at once. */
-#define CONNECTION_BATCH 64
+#define CONNECTION_BATCH OUTBOX_BATCH
 
 struct connection_events {
     /* A whole request: answer it by connection_respond() or connection_upgrade(), now or later. It
@@ -82,8 +83,6 @@ enum connection_state {
     CONNECTION_CLOSED,
 };
 
-struct connection_queue;
-
 struct connection {
     struct stream stream;
     const struct connection_settings *settings;
@@ -91,10 +90,8 @@ struct connection {
         struct http_request *request; /* REQUEST, ANSWERING; NULL between requests */
         struct ws_parser parser;      /* from OPEN on */
     };
-    struct connection_queue *queue; /* bytes for this client alone; NULL: none */
-    struct bytes *begun;            /* written up to begun_at; NULL: none */
-    struct bytes *input;            /* read, but not looked at while ANSWERING; NULL: none */
-    uint32_t begun_at;
+    struct outbox outbox;
+    struct bytes *input; /* read, but not looked at while ANSWERING; NULL: none */
     uint16_t close_code; /* what the connection was closed with; 0: none */
     uint64_t heard_ms;   /* when the last bytes came, by uv_now() */
     uint8_t state;       /* enum connection_state */

@@ -644,8 +644,8 @@ Test(connection, keeps_no_memory_between_messages)
     cr_assert_null(fixture->connection.parser.midway);
     connection_send(&fixture->connection, ws_frame_new(WS_TEXT, "x", 1));
     turn(fixture);
-    cr_assert_null(fixture->connection.queue);
-    cr_assert_null(fixture->connection.begun);
+    cr_assert_null(fixture->connection.outbox.queue);
+    cr_assert_null(fixture->connection.outbox.begun);
     end(fixture);
 }
 
@@ -921,7 +921,7 @@ Test(connection, a_write_may_end_at_any_byte)
         texts(expected, 'q', 0, 2);
         strcat(expected, texts(rest, 'f', 0, 10));
         cr_assert_str_eq(frames_heard(fixture), expected, "cut after %zu", cut);
-        cr_assert_null(fixture->connection.begun);
+        cr_assert_null(fixture->connection.outbox.begun);
         end(fixture);
     }
 }
