@@ -123,7 +123,7 @@
 
 /* name in the code (HISTOGRAM_<name>), name, help */
 #define METRICS_HISTOGRAMS(X) \
-    X(LOOP_DELAY, "progressd_loop_delay_seconds", "How long one turn of a worker's loop kept the others waiting.") \
+    X(LOOP_DELAY, "progressd_loop_delay_seconds", "How late a worker's loop was for a timer, ten times a second: what everybody on it waits for.") \
     X(DELIVERY_DELAY, "progressd_delivery_delay_seconds", "Time from a message's publication to its write to a client's socket.")
 /* clang-format on */
 

@@ -28,7 +28,7 @@ struct worker {
     uv_prepare_t turn_end;
     uv_signal_t terminate, interrupt;
     struct control control;
-    uint64_t turn_ns, idle_ns; /* uv_hrtime() and uv_metrics_idle_time() at the last turn's end */
+    uint64_t tick_due_ms; /* when the next tick should come, by uv_hrtime() */
     bool listening, stopping, has_hub;
 };
 
@@ -159,23 +159,23 @@ static const struct sessions_events sessions_events = {
 
 /* ── The loop ────────────────────────────────────────────────────────────────────────────────── */
 
+/* How late the tick is tells how long the loop keeps whoever comes waiting. Measuring each turn
+ * instead would cost each turn a system call. */
+static void measure_delay(struct worker *worker)
+{
+    const uint64_t now_us = uv_hrtime() / 1000, due_us = worker->tick_due_ms * 1000;
+
+    metrics_histogram_observe(&worker->front.metrics->histograms[HISTOGRAM_LOOP_DELAY],
+                              now_us > due_us ? now_us - due_us : 0);
+    worker->tick_due_ms = uv_now(&worker->loop) + TIMER_WHEEL_TICK_MS;
+}
+
 static void on_tick(uv_timer_t *tick)
 {
     struct worker *worker = CONTAINER_OF(tick, struct worker, tick);
 
+    measure_delay(worker);
     timer_wheel_advance(&worker->wheel, uv_now(&worker->loop));
-}
-
-/* How long this turn kept whoever came meanwhile waiting. */
-static void measure_turn(struct worker *worker)
-{
-    const uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(&worker->loop);
-    const uint64_t busy = now - worker->turn_ns - (idle - worker->idle_ns);
-
-    metrics_histogram_observe(&worker->front.metrics->histograms[HISTOGRAM_LOOP_DELAY],
-                              busy / 1000);
-    worker->turn_ns = now;
-    worker->idle_ns = idle;
 }
 
 /* Before the loop waits again: all that the turn produced is written. */
@@ -184,7 +184,6 @@ static void on_turn_end(uv_prepare_t *turn_end)
     struct worker *worker = CONTAINER_OF(turn_end, struct worker, turn_end);
 
     sessions_flush(worker->sessions);
-    measure_turn(worker);
 }
 
 /* Everything but the control pipe. 0 or a negative error, after which the process ends. */
@@ -244,10 +243,9 @@ int worker_run(const struct worker_inherited *inherited)
 
     worker.inherited = inherited;
     r = uv_loop_init(&worker.loop);
-    r = r < 0 ? r : uv_loop_configure(&worker.loop, UV_METRICS_IDLE_TIME);
     if (r == 0) {
         timer_wheel_init(&worker.wheel, uv_now(&worker.loop));
-        worker.turn_ns = uv_hrtime();
+        worker.tick_due_ms = uv_now(&worker.loop) + TIMER_WHEEL_TICK_MS;
         r = open_handles(&worker);
     }
     r = r < 0 ? r : open_front(&worker);
