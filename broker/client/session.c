@@ -199,6 +199,7 @@ static void on_ending(struct connection *connection)
 {
     struct session *session = session_of(connection);
 
+    end_handshake(session); /* a request that was refused unread ends it too */
     set_deadline(session, session->settings->front->config->shutdown_timeout_ms);
 }
 

@@ -39,6 +39,7 @@ struct watch {
     struct list all;         /* in hub->watches, or alone when GONE */
     struct list queue;       /* in hub->unsynced while its turn has not come */
     struct intake intake;
+    uint64_t ahead_n;   /* the n that Redis was seen to be ahead with; 0: none */
     struct timer timer; /* nobody watches: lingering; somebody waits: patience */
     uint8_t key_len;
     char key[TASK_KEY_MAX];
@@ -353,30 +354,46 @@ static void on_down(void *owner)
 
 /* ── Comparing with Redis ────────────────────────────────────────────────────────────────────── */
 
+static void ask_for_rev(struct watch *watch);
+
+/* A message that is merely late also makes Redis look ahead, since it comes on the other
+ * connection. So it is given the time of a second question; what isn't there then was lost. */
 static void on_compared(void *context, const redisReply *reply)
 {
     struct watch *watch = context;
+    const uint64_t ahead_n = watch->ahead_n;
     struct rev rev;
 
-    if (!takes_reply(watch, reply) || watch->state != WATCH_LIVE ||
-        reply->type != REDIS_REPLY_ARRAY || reply->elements != 2) {
+    if (!takes_reply(watch, reply) || watch->state != WATCH_LIVE) {
         return;
     }
-    if (rev_of_fields(redis_reply_text(reply->element[0]), redis_reply_text(reply->element[1]),
-                      &rev) == 0 &&
-        rev.n > watch->task.rev.n) {
+    watch->ahead_n = 0;
+    if (ahead_n > watch->task.rev.n || intake_has_failed(&watch->intake)) {
         read_hash(watch);
+    } else if (ahead_n == 0 && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+               rev_of_fields(redis_reply_text(reply->element[0]),
+                             redis_reply_text(reply->element[1]), &rev) == 0 &&
+               rev.n > watch->task.rev.n) {
+        watch->ahead_n = rev.n;
+        ask_for_rev(watch);
+    }
+}
+
+static void ask_for_rev(struct watch *watch)
+{
+    if (redis_link_command(
+            watch->hub->link, on_compared, watch, 4,
+            (struct span[]){SPAN_OF("HMGET"), key_of(watch), SPAN_OF("run"), SPAN_OF("n")}) == 0) {
+        watch->replies++;
     }
 }
 
 static void compare(struct watch *watch)
 {
-    if (watch->state == WATCH_LIVE && watch->replies < UINT8_MAX &&
-        redis_link_command(
-            watch->hub->link, on_compared, watch, 4,
-            (struct span[]){SPAN_OF("HMGET"), key_of(watch), SPAN_OF("run"), SPAN_OF("n")}) == 0) {
-        watch->replies++;
+    if (watch->state == WATCH_LIVE && watch->replies == 0) {
         metric_add(watch->hub->settings.metrics, METRIC_RESYNCS, 1);
+        watch->ahead_n = 0;
+        ask_for_rev(watch);
     }
 }
 

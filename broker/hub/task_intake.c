@@ -20,9 +20,10 @@ void intake_init(struct intake *intake, struct task *task)
 }
 
 /* Whether there is something new to tell. */
-static bool is_news(int result)
+static bool is_news(struct intake *intake, int result)
 {
     if (result < 0) {
+        intake->failed = true;
         log_event(LOG_ERROR, MODULE, "out of memory, a message waits for the next resync");
     }
     return result == TASK_NEWS;
@@ -39,7 +40,7 @@ bool intake_message(struct intake *intake, struct span text)
                   LOG_TEXT("task", task->id));
         return false;
     }
-    return is_news(task_take(intake->task, &message, text));
+    return is_news(intake, task_take(intake->task, &message, text));
 }
 
 /* ── Held messages ───────────────────────────────────────────────────────────────────────────── */
@@ -95,6 +96,11 @@ void intake_hold(struct intake *intake, struct span text)
 bool intake_is_incomplete(const struct intake *intake)
 {
     return intake->overflowed;
+}
+
+bool intake_has_failed(const struct intake *intake)
+{
+    return intake->failed;
 }
 
 bool intake_held(struct intake *intake)
@@ -183,12 +189,13 @@ bool intake_hash(struct intake *intake, const redisReply *reply)
     struct rev rev;
     bool news = false;
 
+    intake->failed = false;
     snapshot_read(&snapshot, reply);
     for (size_t i = 0; i < snapshot.count; i++) {
         news |= intake_message(intake, snapshot.messages[i]);
     }
     if (rev_of_fields(snapshot.run, snapshot.n, &rev) == 0) {
-        news |= is_news(task_take_summary(intake->task, &rev, snapshot.stages));
+        news |= is_news(intake, task_take_summary(intake->task, &rev, snapshot.stages));
     }
     return news;
 }

@@ -23,6 +23,7 @@ struct intake {
     struct list held;
     uint8_t held_count;
     bool overflowed;
+    bool failed; /* memory ran out over a message, since the hash was last read */
 };
 
 /* `task` must outlive the intake. */
@@ -40,6 +41,10 @@ bool intake_hash(struct intake *intake, const redisReply *reply) MUST_CHECK;
 
 /* Whether held messages had to be dropped, so that the hash must be read again. */
 bool intake_is_incomplete(const struct intake *intake);
+
+/* Whether a message was lost for want of memory, so that the hash must be read though its n may be
+ * known. */
+bool intake_has_failed(const struct intake *intake);
 
 /* Takes the held messages up. Whether there is news. */
 bool intake_held(struct intake *intake) MUST_CHECK;

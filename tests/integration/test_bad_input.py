@@ -355,7 +355,7 @@ def test_who_says_something_and_breaks_off_is_gone(broker, bystander):
 # ── More clients than there is room for ─────────────────────────────────────────────────────────
 
 def test_over_max_connections_there_is_503_with_retry_after(brokers, redis):
-    broker = brokers(options=["--max-connections", "4"])
+    broker = brokers(workers=1, options=["--max-connections", "4"])
     with Job(redis, "full") as job, contextlib.ExitStack() as stack:
         job.update(1)
         inside, refused = [], []
@@ -364,7 +364,7 @@ def test_over_max_connections_there_is_503_with_retry_after(brokers, redis):
                 inside.append(stack.enter_context(watch(broker, "full")))
             except HandshakeRefused as refusal:
                 refused.append(refusal)
-        assert len(inside) == 8 and len(refused) == 12
+        assert len(inside) == 4 and len(refused) == 16
         for refusal in refused:
             assert refusal.status == 503
             assert 1 <= int(refusal.headers["retry-after"]) <= 30
@@ -386,7 +386,7 @@ def test_over_max_connections_there_is_503_with_retry_after(brokers, redis):
 
 
 def test_one_address_gets_no_more_connections_than_its_share(brokers, redis):
-    broker = brokers(options=["--max-connections-per-address", "2"])
+    broker = brokers(workers=1, options=["--max-connections-per-address", "2"])
     with contextlib.ExitStack() as stack:
         refused = 0
         for _ in range(10):
@@ -395,7 +395,7 @@ def test_one_address_gets_no_more_connections_than_its_share(brokers, redis):
             except HandshakeRefused as refusal:
                 assert refusal.status == 503 and "retry-after" in refusal.headers
                 refused += 1
-        assert refused == 6
+        assert refused == 8
 
 
 def test_when_descriptors_run_out_accepting_pauses_and_the_rest_goes_on(brokers, redis):
@@ -415,8 +415,8 @@ def test_when_descriptors_run_out_accepting_pauses_and_the_rest_goes_on(brokers,
             assert client.recv_json()["rev"] == rev
             assert is_alive(client)
         assert broker.admin("/readyz")[0] == 503, "it can't take anybody"
-        # It tries again each second, and not all the time.
-        assert 2 <= said <= 2 * 20 and len(broker.logged(msg="accepting pauses")) <= said + 2 * 20
+        # It tries again each second, and complains once.
+        assert said == 2 and len(broker.logged(msg="accepting pauses")) == 2
         # Who was let in and leaves makes room for those who wait.
         for client in outside[:9]:
             client.__exit__()
