@@ -61,6 +61,7 @@ Test(listen_socket, accepted_sockets_send_at_once_and_hold_little)
     cr_assert_geq(accepted, 0);
     cr_assert(option_of(accepted, IPPROTO_TCP, TCP_NODELAY));
     cr_assert_eq(option_of(accepted, SOL_SOCKET, SO_SNDBUF), 2 * 32768);
+    cr_assert_leq(option_of(accepted, IPPROTO_TCP, TCP_MAXSEG), 32768 / 2, "it holds several");
     close(accepted);
     close(client);
     close(fd);
