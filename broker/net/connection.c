@@ -69,7 +69,8 @@ static bool is_pong(const struct bytes *bytes)
 }
 
 /* Takes the reference over. Of pongs that a client lets pile up only the newest is kept (RFC 6455,
- * 5.5.3). */
+ * 5.5.3). What isn't a frame is never taken for one: a response's body stands behind its head, and
+ * pongs behind the handshake's. */
 static int enqueue(struct connection *connection, struct bytes *bytes)
 {
     if (is_pong(bytes) && (connection->blocked || is_congested(connection)) &&
@@ -416,15 +417,23 @@ static void go_on_reading(struct connection *connection)
 
 /* The request is over; the response is queued. False when the connection is over, perhaps since
  * before the answer came. */
-static bool answer(struct connection *connection, struct bytes *response)
+static bool answer(struct connection *connection, struct bytes *head, struct bytes *body)
 {
     if (connection->state == CONNECTION_CLOSED) {
-        bytes_unref(response);
+        bytes_unref(head);
+        bytes_unref(body);
         return false;
     }
     assert(connection->state == CONNECTION_ANSWERING);
     http_request_free(TAKE(connection->request));
-    if (!response || enqueue(connection, response) < 0) {
+    if (!head || enqueue(connection, head) < 0) {
+        bytes_unref(body);
+        connection_abort(connection);
+        return false;
+    }
+    if (body && body->len == 0) {
+        bytes_unref(body); /* whatever is queued must come to be written */
+    } else if (body && enqueue(connection, body) < 0) {
         connection_abort(connection);
         return false;
     }
@@ -433,7 +442,13 @@ static bool answer(struct connection *connection, struct bytes *response)
 
 void connection_respond(struct connection *connection, struct bytes *response, bool close)
 {
-    if (!answer(connection, response)) {
+    connection_respond_shared(connection, response, NULL, close);
+}
+
+void connection_respond_shared(struct connection *connection, struct bytes *head,
+                               struct bytes *body, bool close)
+{
+    if (!answer(connection, head, body)) {
         return;
     }
     if (close) {
@@ -446,7 +461,7 @@ void connection_respond(struct connection *connection, struct bytes *response, b
 
 void connection_upgrade(struct connection *connection, struct bytes *response)
 {
-    if (!answer(connection, response)) {
+    if (!answer(connection, response, NULL)) {
         return;
     }
     ws_parser_init(&connection->parser, WS_PEER_CLIENT, connection->settings->max_message);

@@ -112,6 +112,11 @@ int connection_open(struct connection *connection, int fd,
  * but on_closed hasn't come yet, the answer is dropped. The same holds for connection_upgrade(). */
 void connection_respond(struct connection *connection, struct bytes *response, bool close);
 
+/* The same for a response in two parts, of which others may be sent the body too. Takes over both
+ * references. A body of NULL: there is none. */
+void connection_respond_shared(struct connection *connection, struct bytes *head,
+                               struct bytes *body, bool close);
+
 /* Answers it with 101: WebSocket from here on. */
 void connection_upgrade(struct connection *connection, struct bytes *response);
 

@@ -114,6 +114,9 @@ static struct bytes *response_of(const char *body)
     return bytes;
 }
 
+/* What /shared is answered with, behind a response of its own. */
+static struct bytes *shared_body;
+
 /* Answers /ws by an upgrade, /close and then closes, anything else by its path. */
 static void answer(struct connection *connection, const struct http_request *request)
 {
@@ -129,6 +132,8 @@ static void answer(struct connection *connection, const struct http_request *req
         bytes = text_to_bytes(&text);
         text_deinit(&text);
         connection_upgrade(connection, bytes);
+    } else if (strncmp(body, "/shared", strlen("/shared")) == 0) {
+        connection_respond_shared(connection, response_of(""), bytes_ref(shared_body), false);
     } else {
         connection_respond(connection, response_of(body), strcmp(body, "/close") == 0);
     }
@@ -385,6 +390,62 @@ Test(connection, who_pipelines_and_does_not_read_is_not_read_either)
     cr_assert_eq(metric_read(&fixture->metrics, METRIC_BYTES_RECEIVED), sent);
     cr_assert_eq(fixture->requests, sent / len);
     end(fixture);
+}
+
+static void expect_shared_bodies(const struct bytes *body, unsigned count)
+{
+    struct fixture *fixture = open_http();
+    const char *at = fixture->received;
+
+    shared_body = bytes_copy(body->data, body->len);
+    for (unsigned i = 0; i < count; i++) {
+        say(fixture, GET("/shared"));
+    }
+    for (int i = 0; i < 2000; i++) { /* a client that takes it byte by byte */
+        send_budget = 1;
+        turn(fixture);
+        hear(fixture);
+    }
+    send_budget = SIZE_MAX;
+    for (unsigned i = 0; i < count; i++) {
+        at = strstr(at, "\r\n\r\n");
+        cr_assert_not_null(at, "response %u of %u", i, count);
+        at += 4;
+        cr_assert_arr_eq(at, body->data, body->len);
+        at += body->len;
+    }
+    cr_assert_eq(at, fixture->received + fixture->received_len);
+    cr_assert_eq(shared_body->refs, 1, "all that was sent is let go");
+    end(fixture);
+    bytes_unref(TAKE(shared_body));
+}
+
+Test(connection, a_response_may_end_in_a_body_that_others_are_sent_too)
+{
+    struct bytes *body = bytes_copy("hello", 5), *empty = bytes_new(0);
+    struct bytes *like_a_pong = bytes_copy((uint8_t[]){0x80 | WS_PONG, 1}, 2);
+
+    expect_shared_bodies(body, 3);
+    expect_shared_bodies(empty, 3);
+    expect_shared_bodies(like_a_pong, 20);
+    bytes_unref(body);
+    bytes_unref(empty);
+    bytes_unref(like_a_pong);
+}
+
+Test(connection, who_goes_while_a_shared_body_is_sent_lets_go_of_it)
+{
+    struct fixture *fixture = open_http();
+
+    shared_body = bytes_new(1 << 20);
+    memset(shared_body->data, 'x', shared_body->len);
+    send_budget = 1000;
+    say(fixture, GET("/shared") GET("/shared"));
+    turn(fixture);
+    cr_assert_eq(shared_body->refs, 3);
+    end(fixture);
+    cr_assert_eq(shared_body->refs, 1);
+    bytes_unref(TAKE(shared_body));
 }
 
 Test(connection, can_be_answered_later_and_reads_nothing_meanwhile)
@@ -1100,8 +1161,9 @@ Test(connection, out_of_memory_closes_it_and_nothing_else)
         uint8_t frame[64];
         size_t len = put_frame(frame, FIN | WS_TEXT, "in pieces", 9);
 
+        shared_body = bytes_copy("x", 1);
         mem_fail_nth(nth);
-        say(fixture, GET("/a") GET("/b"));
+        say(fixture, GET("/a") GET("/shared") GET("/shared"));
         turn(fixture);
         if (!fixture->closed) {
             say(fixture, UPGRADE);
@@ -1118,5 +1180,7 @@ Test(connection, out_of_memory_closes_it_and_nothing_else)
         }
         mem_fail_nth(0);
         end(fixture);
+        cr_assert_eq(shared_body->refs, 1);
+        bytes_unref(TAKE(shared_body));
     }
 }
