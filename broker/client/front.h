@@ -10,6 +10,8 @@
 #include "common/metrics.h"
 #include "common/timer_wheel.h"
 
+struct web_cache;
+
 /* Made by worker.c, which owns all of it; outlives every session. */
 struct front {
     uv_loop_t *loop;
@@ -18,6 +20,7 @@ struct front {
     struct metrics_slot *metrics;
     struct auth *auth;
     struct hub *hub;
+    struct web_cache *web_cache; /* NULL: web-root isn't set, and no files are served */
 };
 
 #endif

@@ -1,5 +1,6 @@
 #include "broker/client/http_answer.h"
 
+#include <string.h>
 #include <time.h>
 
 #include "proto/http_response.h"
@@ -12,22 +13,49 @@ bool http_origin_is_allowed(const struct front *front, const struct http_request
                                            http_request_header(request, HTTP_HEADER_HOST));
 }
 
+bool http_client_has(const struct http_request *request, const char *etag)
+{
+    struct span list = http_request_header(request, HTTP_HEADER_IF_NONE_MATCH);
+    const size_t etag_len = strlen(etag);
+
+    if (list.len == 1 && list.at[0] == '*') {
+        return true;
+    }
+    for (size_t i = 0; i + etag_len + 2 <= list.len; i++) {
+        if (list.at[i] == '"' && memcmp(list.at + i + 1, etag, etag_len) == 0 &&
+            list.at[i + 1 + etag_len] == '"') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void write_headers(struct text *headers, const struct front *front,
-                          const struct http_request *request, const char *further)
+                          const struct http_request *request, const struct http_answer *answer)
 {
     struct span origin = http_request_header(request, HTTP_HEADER_ORIGIN);
 
-    text_puts(headers, "Cache-Control: private, no-cache\r\n"
-                       "X-Content-Type-Options: nosniff\r\n"
-                       "Vary: Origin\r\n");
+    text_printf(headers,
+                "Cache-Control: %s\r\n"
+                "X-Content-Type-Options: nosniff\r\n"
+                "Vary: Origin\r\n",
+                answer->cache_control ? answer->cache_control : "private, no-cache");
     if (origin.at && http_origin_is_allowed(front, request)) {
         text_puts(headers, "Access-Control-Allow-Origin: ");
         text_append(headers, origin.at, origin.len);
         text_puts(headers, "\r\nAccess-Control-Expose-Headers: ETag, Retry-After\r\n");
     }
-    if (further) {
-        text_puts(headers, further);
+    if (answer->headers) {
+        text_puts(headers, answer->headers);
     }
+}
+
+/* The body, wherever it is. */
+static struct span body_of(const struct http_answer *answer)
+{
+    const struct bytes *shared = answer->shared_body;
+
+    return shared ? (struct span){(const char *)shared->data, shared->len} : answer->body;
 }
 
 static void respond(const struct front *front, struct connection *connection,
@@ -35,17 +63,19 @@ static void respond(const struct front *front, struct connection *connection,
                     const char *code, const char *message)
 {
     const bool close = answer->close || !http_request_keeps_alive(request);
+    const bool is_head = http_request_method(request) == HTTP_METHOD_HEAD;
+    const char *type = answer->content_type ? answer->content_type : "application/json";
     struct text headers = TEXT_EMPTY, text = TEXT_EMPTY;
     struct http_response response = {
         .status = answer->status,
-        .content_type = answer->body.at ? "application/json" : NULL,
-        .body = answer->body,
+        .content_type = body_of(answer).at ? type : NULL,
+        .body = body_of(answer),
         .now = time(NULL),
-        .head_only = http_request_method(request) == HTTP_METHOD_HEAD,
+        .head_only = is_head || answer->shared_body,
         .close = close,
     };
 
-    write_headers(&headers, front, request, answer->headers);
+    write_headers(&headers, front, request, answer);
     response.headers = headers.data;
     if (text_failed(&headers)) {
         connection_abort(connection);
@@ -56,7 +86,8 @@ static void respond(const struct front *front, struct connection *connection,
             http_response_write(&text, &response);
         }
         metric_add(front->metrics, metric_of_http_status((unsigned)answer->status), 1);
-        connection_respond(connection, text_to_bytes(&text), close);
+        connection_respond_shared(connection, text_to_bytes(&text),
+                                  is_head ? NULL : bytes_ref(answer->shared_body), close);
     }
     text_deinit(&headers);
     text_deinit(&text);

@@ -1,7 +1,7 @@
-/* Answers to HTTP requests of browsers: as JSON, with CORS, counted.
+/* Answers to HTTP requests of browsers: with CORS, counted; as JSON unless it is said.
  *
- * Receives   what to say, from session.c and poller.c
- * Hands on   the whole response to connection_respond()
+ * Receives   what to say, from session.c, poller.c and web_page.c
+ * Hands on   the response to connection_respond_shared()
  * Owns       nothing
  *
  * Every answer carries the headers of CORS (Fetch, 3.2) when the request's origin is allowed, so
@@ -15,9 +15,12 @@
 
 struct http_answer {
     int status;
-    struct span body;    /* JSON; {NULL, 0}: none */
-    const char *headers; /* whole further lines, each ending in CRLF, or NULL */
-    bool close;          /* the last one on this connection; it is also if the request says so */
+    struct span body;          /* {NULL, 0}: none */
+    struct bytes *shared_body; /* instead of `body`: sent as it is, not copied; or NULL */
+    const char *content_type;  /* NULL: application/json */
+    const char *cache_control; /* NULL: private, no-cache */
+    const char *headers;       /* whole further lines, each ending in CRLF, or NULL */
+    bool close; /* the last one on this connection; it is also if the request says so */
 };
 
 /* Answers the request that on_request came with; it is gone afterwards. */
@@ -33,6 +36,10 @@ void http_answer_error(const struct front *front, struct connection *connection,
  * 403. */
 void http_answer_preflight(const struct front *front, struct connection *connection,
                            const struct http_request *request);
+
+/* Whether the client has what `etag` (without quotes) names: its If-None-Match lists it (RFC 9110,
+ * 13.1.2; weak comparison). */
+bool http_client_has(const struct http_request *request, const char *etag);
 
 /* Whether the request's origin may use the broker; one without an Origin may, since it comes from
  * no browser's page. */

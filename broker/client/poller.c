@@ -91,24 +91,6 @@ static bool is_allowed(const struct front *front, struct connection *connection,
 
 /* ── The answer ──────────────────────────────────────────────────────────────────────────────── */
 
-/* Whether If-None-Match names the rev (RFC 9110, 13.1.2; weak comparison). */
-static bool has_current_state(const struct http_request *request, const char *rev)
-{
-    struct span list = http_request_header(request, HTTP_HEADER_IF_NONE_MATCH);
-    const size_t rev_len = strlen(rev);
-
-    if (list.len == 1 && list.at[0] == '*') {
-        return true;
-    }
-    for (size_t i = 0; i + rev_len + 2 <= list.len; i++) {
-        if (list.at[i] == '"' && memcmp(list.at + i + 1, rev, rev_len) == 0 &&
-            list.at[i + 1 + rev_len] == '"') {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Follows the age of the state: what hasn't moved for a minute need not be asked for each 2 s. */
 static unsigned retry_after_s(const struct task *task)
 {
@@ -166,7 +148,7 @@ static void answer(const struct front *front, struct connection *connection,
         snprintf(headers + len, sizeof(headers) - (size_t)len, "Retry-After: %u\r\n",
                  retry_after_s(task));
     }
-    if (has_current_state(request, rev)) {
+    if (http_client_has(request, rev)) {
         answer.status = 304;
     } else {
         write_state(&body, task, rev);

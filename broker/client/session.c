@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "broker/client/http_answer.h"
+#include "broker/client/web_page.h"
 #include "proto/redis_contract.h"
 #include "proto/ws_handshake.h"
 
@@ -164,6 +165,10 @@ static void on_request(struct connection *connection, const struct http_request 
         request_upgrade(session, request,
                         rest.len <= 1 ? (struct span){NULL, 0}
                                       : (struct span){rest.at + 1, rest.len - 1});
+        return;
+    }
+    if (front->web_cache) {
+        web_page_answer(front, connection, request);
         return;
     }
     http_answer_error(front, connection, request, &(struct http_answer){.status = 404}, "NOT_FOUND",

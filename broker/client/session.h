@@ -1,11 +1,12 @@
 /* One client, from accept to close: first HTTP requests, then perhaps WebSocket.
  *
  * Receives   an accepted socket, from sessions.c; its connection's events
- * Hands on   each request to where its path says: watcher.c (upgrade), poller.c, or an error
+ * Hands on   each request to where its path says: watcher.c (upgrade), poller.c, web_page.c, or an
+ *            error
  * Owns       the connection, the watcher or the poll, the client's one timer
  *
  * Paths: /ws/progress and /ws/progress/{taskId} are WebSocket, /api/progress/{taskId} is the HTTP
- * API.
+ * API; all others are files, if web-root is set.
  */
 #ifndef PROGRESSD_BROKER_CLIENT_SESSION_H
 #define PROGRESSD_BROKER_CLIENT_SESSION_H

@@ -51,6 +51,7 @@ struct config {
     enum log_level log_level;
     enum log_format log_format;
     struct origins allowed_origins;
+    char *web_root; /* NULL: no files are served */
 
     uint32_t max_connections; /* of a worker; 0: as many as main.c finds descriptors for */
     uint32_t max_connections_per_address; /* of a worker; 0: no limit */

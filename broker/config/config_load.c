@@ -1,6 +1,7 @@
 #include "broker/config/config_load.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,40 +25,71 @@ static bool has_flag(int argc, char *const *argv, const char *flag)
     return false;
 }
 
+/* Replaces a relative path, the value of `option`, by an absolute one. */
+static int make_absolute(struct config_loading *loading, const char *option, char **path)
+{
+    char whole[PATH_MAX];
+    CLEANUP(text_deinit) struct text absolute = TEXT_EMPTY;
+
+    if (**path == '/') {
+        return 0;
+    }
+    if (!getcwd(whole, sizeof whole)) {
+        text_printf(loading->message, "%s: cannot find the current directory: %s\n", option,
+                    strerror(errno));
+        return CONFIG_INVALID;
+    }
+    text_printf(&absolute, "%s/%s", whole, *path);
+    char *copy = text_failed(&absolute) ? NULL : mem_strndup(absolute.data, absolute.len);
+    if (!copy) {
+        return -ENOMEM;
+    }
+    mem_free(*path);
+    *path = copy;
+    return 0;
+}
+
 /* Fills in the default of the state directory, and makes its path absolute. */
 static int resolve_state_dir(struct config_loading *loading, char *const *environment)
 {
     char **state_dir = &loading->config->state_dir;
-    char path[PATH_MAX], whole[2 * PATH_MAX];
+    char path[PATH_MAX];
 
-    if (*state_dir && **state_dir == '/') {
+    if (!*state_dir) {
+        if (state_dir_default(environment, path) != 0) {
+            text_puts(loading->message, "state-dir: must be given, since neither STATE_DIRECTORY "
+                                        "nor XDG_STATE_HOME nor HOME is set\n");
+            return CONFIG_INVALID;
+        }
+        *state_dir = mem_strndup(path, strlen(path));
+        if (!*state_dir) {
+            return -ENOMEM;
+        }
+    }
+    return make_absolute(loading, "state-dir", state_dir);
+}
+
+/* Makes its path absolute, and sees whether files in it could be opened. */
+static int resolve_web_root(struct config_loading *loading)
+{
+    char **web_root = &loading->config->web_root;
+
+    if (!*web_root) {
         return 0;
     }
-    if (!*state_dir && state_dir_default(environment, path) != 0) {
-        text_puts(loading->message, "state-dir: must be given, since neither STATE_DIRECTORY nor "
-                                    "XDG_STATE_HOME nor HOME is set\n");
-        return CONFIG_INVALID;
+    int rc = make_absolute(loading, "web-root", web_root);
+    if (rc) {
+        return rc;
     }
-    if (*state_dir) {
-        snprintf(path, sizeof path, "%s", *state_dir);
+    int fd = open(*web_root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || faccessat(fd, ".", X_OK, AT_EACCESS) < 0) {
+        text_printf(loading->message, "web-root: %s: %s\n", *web_root, strerror(errno));
+        rc = CONFIG_INVALID;
     }
-    if (path[0] == '/') {
-        whole[0] = '\0';
-    } else if (getcwd(whole, PATH_MAX)) {
-        strcat(whole, "/");
-    } else {
-        text_printf(loading->message, "state-dir: cannot find the current directory: %s\n",
-                    strerror(errno));
-        return CONFIG_INVALID;
+    if (fd >= 0) {
+        close(fd);
     }
-    strcat(whole, path);
-    char *copy = mem_strndup(whole, strlen(whole));
-    if (!copy) {
-        return -ENOMEM;
-    }
-    mem_free(*state_dir);
-    *state_dir = copy;
-    return 0;
+    return rc;
 }
 
 static int check_whole(struct config_loading *loading)
@@ -87,6 +119,7 @@ static int resolve(struct config_loading *loading, char *const *environment)
         config->workers = cores < WORKERS_MAX ? cores : WORKERS_MAX;
     }
     int rc = resolve_state_dir(loading, environment);
+    rc = rc ? rc : resolve_web_root(loading);
     return rc ? rc : check_whole(loading);
 }
 

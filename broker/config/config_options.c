@@ -61,6 +61,9 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "Web pages that may connect: origins like https://app.example.com, separated by\n"
      "commas or spaces, and instead of the default; * is any.",
      "pages of the host and port that the client connects to"},
+    {"web-root", "DIR", &config_type_text, MEMBER(web_root), NULL, NO_RANGE,
+     "A folder whose files are served besides, at /: a page that watches tasks. All of\n"
+     "it is public, but for names that begin with a dot.", "none"},
 
     {"max-connections", "N", &config_type_count, MEMBER(max_connections), "0", {0, 10000000},
      "Connections of a worker; 0: as many as there are descriptors for.", NULL},

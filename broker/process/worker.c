@@ -7,6 +7,7 @@
 
 #include "broker/client/front.h"
 #include "broker/client/sessions.h"
+#include "broker/client/web_cache.h"
 #include "broker/net/listener.h"
 #include "broker/process/control.h"
 #include "common/log.h"
@@ -198,6 +199,7 @@ static int open_front(struct worker *worker)
         .config = config,
         .metrics = metrics_slot(worker->inherited->page, worker->inherited->slot),
         .auth = auth_new(config),
+        .web_cache = config->web_root ? web_cache_new() : NULL,
     };
     worker->sessions = sessions_new(front, &sessions_events, worker);
     front->hub = hub_open(&(struct hub_settings){
@@ -208,7 +210,8 @@ static int open_front(struct worker *worker)
         .on_closed = on_hub_closed,
         .owner = worker,
     });
-    if (!front->auth || !worker->sessions || !front->hub) {
+    if (!front->auth || !worker->sessions || !front->hub ||
+        (config->web_root && !front->web_cache)) {
         return UV_ENOMEM;
     }
     worker->has_hub = true;
@@ -259,6 +262,7 @@ int worker_run(const struct worker_inherited *inherited)
 
     sessions_free(worker.sessions);
     auth_free(worker.front.auth);
+    web_cache_free(worker.front.web_cache);
     r = uv_loop_close(&worker.loop);
     assert(r == 0);
     log_event(LOG_INFO, MODULE, "stopped");

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/config/config_load.h"
@@ -490,6 +491,31 @@ Test(config_load, a_state_directory_is_made_absolute)
     strcat(expected, "/some/where");
     cr_assert_str_eq(config->state_dir, expected);
     config_free(config);
+}
+
+Test(config_load, a_web_root_is_made_absolute_and_must_be_a_folder)
+{
+    char inside[80], expected[PATH_MAX + 16], flag[100];
+    struct config *config = loaded(NULL, FLAGS());
+
+    cr_assert_null(config->web_root);
+    config_free(config);
+
+    snprintf(inside, sizeof inside, "%s/web", directory);
+    cr_assert_eq(mkdir(inside, 0700), 0);
+    cr_assert_eq(chdir(directory), 0);
+    config = loaded(NULL, FLAGS("--web-root", "web"));
+    snprintf(expected, sizeof expected, "%s/web", directory);
+    cr_assert_str_eq(config->web_root, expected);
+    config_free(config);
+    cr_assert_eq(rmdir(inside), 0);
+
+    snprintf(flag, sizeof flag, "--web-root=%s", inside);
+    snprintf(expected, sizeof expected, "web-root: %s: No such file or directory", inside);
+    cr_assert_str_eq(refusal_of_flag(flag), expected);
+    cr_assert_str_eq(refusal(NULL, FLAGS(flag, "--check-config")), expected);
+    cr_assert_str_eq(refusal_of_flag("--web-root=/dev/null"),
+                     "web-root: /dev/null: Not a directory");
 }
 
 /* ── What ends the program ───────────────────────────────────────────────────────────────────── */

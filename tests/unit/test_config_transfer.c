@@ -46,6 +46,9 @@ static const char *unusual_value(const struct config_option *option)
         {&config_type_log_format, "json"},
     };
 
+    if (option->offset == offsetof(struct config, web_root)) {
+        return "/"; /* it must be there */
+    }
     if (option->type == &config_type_switch) {
         return strcmp(option->initial, "on") == 0 ? "off" : "on";
     }

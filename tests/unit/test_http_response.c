@@ -131,7 +131,7 @@ Test(http_response, running_out_of_memory_is_remembered_in_the_text)
 
 Test(http_response, every_status_in_use_has_a_reason)
 {
-    static const int statuses[] = {101, 200, 204, 304, 400, 401, 403, 404,
+    static const int statuses[] = {101, 200, 204, 301, 304, 400, 401, 403, 404,
                                    405, 408, 413, 426, 429, 431, 500, 503};
 
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
