@@ -2,7 +2,8 @@
 """Writes from messages.json, the one definition of the protocol, what others need of it.
 
 usage: generate.py header MESSAGES.JSON OUTPUT.h                       the C tables
-       generate.py lua MESSAGES.JSON PROGRESS.LUA OUTPUT.lua OUTPUT.h  the function library
+       generate.py lua MESSAGES.JSON PROGRESS.LUA ESTIMATE.LUA OUTPUT.lua OUTPUT.h
+                                                                       the function library
        generate.py docs MESSAGES.JSON PROTOCOL.MD                      the document's tables
        generate.py docs --check MESSAGES.JSON PROTOCOL.MD              fails when they are stale
 
@@ -191,7 +192,7 @@ def replace_line(text, beginning, line):
     return text
 
 
-def library(protocol, source):
+def library(protocol, source, estimate):
     """The library's text as it can be loaded, its version, and its text below the head."""
     limits = protocol["limits"]
     task = {k: v for k, v in protocol["task"].items() if not v.get("control")}
@@ -205,6 +206,10 @@ def library(protocol, source):
                         "local TASK_ID_MAX, PREFIX_MAX, STAGES_MAX, TIMESTAMP_MAX, DEPTH_MAX = "
                         + ", ".join(str(limits[f"{name}Max"]) for name in
                                     ("taskId", "prefix", "stages", "timestamp", "payloadDepth")))
+    before, included, after = text.partition("-- include estimate.lua\n")
+    if not included:
+        sys.exit("generate.py: no line `-- include estimate.lua` in the library")
+    text = f"{before}{estimate}\n{after}"
     return text, int(head[1]), text[head.end():]
 
 
@@ -319,8 +324,8 @@ def main():
     match sys.argv[1:]:
         case ["header", messages, output]:
             write(output, header(json.loads(read(messages))))
-        case ["lua", messages, source, output_lua, output_h]:
-            text, version, body = library(json.loads(read(messages)), read(source))
+        case ["lua", messages, source, estimate, output_lua, output_h]:
+            text, version, body = library(json.loads(read(messages)), read(source), read(estimate))
             write(output_lua, text)
             write(output_h, library_header(version, body))
         case ["docs", *check, messages, document] if check in ([], ["--check"]):

@@ -1,5 +1,5 @@
 #!lua name=progress
--- progressd library version=1 state_ttl=86400 max_payload=4096
+-- progressd library version=2 state_ttl=86400 max_payload=4096
 local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of the line above
 
 -- Each message of a task is made in here, whoever publishes it: checked, given its revision,
@@ -7,11 +7,15 @@ local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of th
 --
 --   FCALL progress_publish 1 <prefix><taskId> <type> <payload>        the message's rev
 --   FCALL progress_reset 1 <prefix><taskId>                           the rev of the new run
+--   FCALL progress_alive 1 <prefix><taskId> <seconds>                 OK: the job lives so long
+--   FCALL progress_lost 1 <prefix><taskId>                            the error's rev; nil: not lost
 --   FCALL progress_lease 1 <prefix>!recorder <holder> <milliseconds>  1: held by the caller; or 0
 --
 -- The hash: run, n, stages, and the latest message of each type under the type's name. Fields that
--- begin with _ are only for the functions here: _stage is the stage entered last, _end says that
--- the task has ended ("done") or failed but may go on ("retry").
+-- begin with _ are bookkeeping: _stage is the stage entered last, _end says that the task has ended
+-- ("done") or failed but may go on ("retry"), _estimate is what an estimate is made of, and _alive
+-- is when the job must have given its next sign of life, in microseconds of Redis' time. Whoever
+-- reads the hash and finds that passed calls progress_lost; of the others only we know.
 --
 -- A refusal stores nothing: PROGRESS_INVALID names what is wrong (and never repeats a value, which
 -- could be anything), PROGRESS_DONE says that the task has ended.
@@ -27,9 +31,13 @@ local TYPES = {} -- generated
 local TYPE_NAMES = {} -- generated
 local TASK_ID_MAX, PREFIX_MAX, STAGES_MAX, TIMESTAMP_MAX, DEPTH_MAX = 0, 0, 0, 0, 0 -- generated
 
+-- The types of which more is known here than the tables say.
+local UPDATE, ESTIMATE, ERROR = "progress_update", "time_estimate", "error"
+
 -- The largest n: above it a double skips numbers.
 local N_MAX = 2 ^ 53 - 1
 local LEASE_MAX = 3600000 -- milliseconds
+local ALIVE_MAX = 86400 -- seconds
 
 -- While a library is loaded it sees neither `string` nor `cjson`: these are set by the first call.
 -- `json` is an instance of our own, since settings of the shared one would change for every
@@ -310,6 +318,7 @@ local function stages_with(stages, stage, timestamp)
     return sub(stages, 1, -2) .. "," .. entry .. "]"
 end
 
+-- include estimate.lua
 -- ── The functions ────────────────────────────────────────────────────────────────────────────────
 
 -- The commands here run with the caller's rights, and what was done before a refused one isn't
@@ -328,11 +337,35 @@ local function right_missing(key)
     end
 end
 
--- Stores `fields`, renews the hash's life, and tells everybody.
-local function store(key, fields, message)
+-- Stores `fields`, renews the hash's life, and tells everybody: `message`, and what follows from it.
+local function store(key, fields, message, follows)
     redis.call("HSET", key, unpack(fields))
     redis.call("PEXPIRE", key, STATE_TTL * 1000)
     redis.call("SPUBLISH", key, message)
+    if follows then
+        redis.call("SPUBLISH", key, follows)
+    end
+end
+
+local function ended_already()
+    return redis.error_reply("PROGRESS_DONE the task has ended; progress_reset begins a new run")
+end
+
+-- What a message of a job's does to the field _estimate: its new value or nil; and, when there is
+-- one to tell, an estimate's payload.
+local function estimate_after(held, name, entered, payload, microseconds)
+    if name == ESTIMATE then
+        return OWN_ESTIMATE
+    elseif held == OWN_ESTIMATE then
+        return
+    elseif entered then
+        return estimate_stage(held, microseconds, name == UPDATE and payload.percentage or nil)
+    elseif name ~= UPDATE then
+        return
+    end
+    local text, seconds, confidence = estimate_update(held, microseconds, payload.percentage)
+    return text, seconds and format('{"estimatedTimeRemaining":%.2f,"confidence":%.2f}', seconds,
+        confidence)
 end
 
 local function publish(keys, args)
@@ -358,10 +391,10 @@ local function publish(keys, args)
     if missing then
         return missing
     end
-    local held = redis.call("HMGET", key, "run", "n", "_end", "_stage")
+    local held = redis.call("HMGET", key, "run", "n", "_end", "_stage", "_estimate")
     local ended, last_stage = held[3], held[4]
     if ended == "done" then
-        return redis.error_reply("PROGRESS_DONE the task has ended; progress_reset begins a new run")
+        return ended_already()
     end
 
     local microseconds, timestamp = now()
@@ -383,7 +416,8 @@ local function publish(keys, args)
     end
 
     local stage = of_type.stage and payload[of_type.stage]
-    if stage and (stage ~= last_stage or of_type.enters_again) then
+    local entered = stage and (stage ~= last_stage or of_type.enters_again)
+    if entered then
         local stages = redis.call("HMGET", key, "stages")[1]
         fields[#fields + 1] = "stages"
         fields[#fields + 1] = stages_with(stages, stage, timestamp)
@@ -395,15 +429,29 @@ local function publish(keys, args)
         fields[#fields + 1] = "_end"
         fields[#fields + 1] = of_type.goes_on_if and payload[of_type.goes_on_if] and "retry"
             or "done"
+        redis.call("HDEL", key, "_alive")
     end
     if ended == "retry" and of_type.clears_error then
-        redis.call("HDEL", key, "error", "_end")
+        redis.call("HDEL", key, ERROR, "_end")
     end
 
     local rev = run .. "-" .. n_text
     local message = message_text(name, id, rev, payload_text)
     fields[4] = message
-    store(key, fields, message)
+
+    local estimate_field, estimate = estimate_after(held[5], name, entered, payload, microseconds)
+    if estimate_field then
+        fields[#fields + 1] = "_estimate"
+        fields[#fields + 1] = estimate_field
+    end
+    local follows
+    if estimate and n < N_MAX then
+        fields[2] = format("%.0f", n + 1)
+        follows = message_text(ESTIMATE, id, run .. "-" .. fields[2], estimate)
+        fields[#fields + 1] = ESTIMATE
+        fields[#fields + 1] = follows
+    end
+    store(key, fields, message, follows)
     return rev
 end
 
@@ -425,12 +473,72 @@ local function reset(keys, args)
     local run, n_text = run_beginning_at(n), format("%.0f", n)
     local rev = run .. "-" .. n_text
 
-    local gone = { "stages", "_stage", "_end" }
+    local gone = { "stages", "_stage", "_end", "_estimate", "_alive" }
     for name in pairs(TYPES) do
         gone[#gone + 1] = name
     end
     redis.call("HDEL", key, unpack(gone))
     store(key, { "run", run, "n", n_text }, message_text("reset", id, rev, "{}"))
+    return rev
+end
+
+-- The job's sign of life, apart from its progress.
+local function alive(keys, args)
+    prepare()
+    local key, seconds = keys[1], tonumber(args[1])
+    if #keys ~= 1 or #args ~= 1 then
+        return invalid("call: FCALL progress_alive 1 <key> <seconds>")
+    end
+    if not task_id_of(key) then
+        return invalid(KEY_MUST)
+    end
+    if not find(args[1], "^%d+$") or seconds < 1 or seconds > ALIVE_MAX then
+        return invalid("the seconds must be a whole number from 1 to " .. ALIVE_MAX)
+    end
+    local missing = right_missing(key)
+    if missing then
+        return missing
+    end
+    if redis.call("HMGET", key, "_end")[1] == "done" then
+        return ended_already()
+    end
+    redis.call("HSET", key, "_alive", format("%.0f", (now()) + seconds * 1000000))
+    redis.call("PEXPIRE", key, STATE_TTL * 1000)
+    return redis.status_reply("OK")
+end
+
+-- For whoever found a deadline passed: looks again, and the first one to come ends the waiting. A
+-- job that never gave a sign of life has no deadline, and a task whose error stands needs no other.
+local function lost(keys, args)
+    prepare()
+    if #keys ~= 1 or #args ~= 0 then
+        return invalid("call: FCALL progress_lost 1 <key>")
+    end
+    local key = keys[1]
+    local id = task_id_of(key)
+    if not id then
+        return invalid(KEY_MUST)
+    end
+    local missing = right_missing(key)
+    if missing then
+        return missing
+    end
+    local held = redis.call("HMGET", key, "run", "n", "_end", "_alive")
+    local deadline, microseconds = held[4] and tonumber(held[4]), (now())
+    if not deadline or deadline > microseconds then
+        return false
+    end
+    redis.call("HDEL", key, "_alive")
+    if held[3] then
+        return false
+    end
+
+    local n = next_n(held[2], microseconds)
+    local run, n_text = run_or_nil(held[1]) or run_beginning_at(n), format("%.0f", n)
+    local rev = run .. "-" .. n_text
+    local message = message_text(ERROR, id, rev, '{"code":"JOB_LOST","message":"the job stopped '
+        .. 'giving signs of life","retryable":true}')
+    store(key, { "run", run, "n", n_text, ERROR, message, "_end", "retry" }, message)
     return rev
 end
 
@@ -466,4 +574,6 @@ end
 
 redis.register_function("progress_publish", publish)
 redis.register_function("progress_reset", reset)
+redis.register_function("progress_alive", alive)
+redis.register_function("progress_lost", lost)
 redis.register_function("progress_lease", lease)

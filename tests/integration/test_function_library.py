@@ -495,7 +495,8 @@ def test_a_spoilt_run_is_begun_anew(db, junk):
 
 def test_spoilt_bookkeeping_harms_nobody(db):
     publish(db, UPDATE)
-    db.call("HSET", "progress:1", "_end", "?", "_stage", "\0", "stages", "[[", "error", "{")
+    db.call("HSET", "progress:1", "_end", "?", "_stage", "\0", "stages", "[[", "error", "{",
+            "_estimate", "0 0 nan inf -1 9 nan 0 0 0 nan 0")
     publish(db, UPDATE)
     assert json.loads(stored(db)["stages"])[-1]["stage"] == "transcribing"
 
@@ -611,6 +612,155 @@ def test_a_reset_works_where_there_was_no_task(db):
     assert stored(db, "progress:new") == {"run": run, "n": n}
 
 
+# ── Signs of life ────────────────────────────────────────────────────────────────────────────────
+
+def alive(db, seconds, key="progress:1"):
+    return db.call("FCALL", "progress_alive", 1, key, seconds)
+
+
+def lost(db, key="progress:1"):
+    """The rev of the error published, or None."""
+    return db.call("FCALL", "progress_lost", 1, key)
+
+
+def let_the_deadline_pass(db, key="progress:1"):
+    deadline = int(db.call("HGET", key, "_alive"))
+    db.call("HSET", key, "_alive", deadline - 86_401_000_000)
+
+
+def test_a_sign_of_life_sets_a_deadline_and_tells_nobody(loaded, db):
+    publish(db, UPDATE)
+    before = stored(db)
+    with Resp(loaded.connect()) as watcher:
+        watcher.call("SSUBSCRIBE", "progress:1")
+        seconds, microseconds = (int(part) for part in db.call("TIME"))
+        assert alive(db, 20) == b"OK"
+        publish(db, UPDATE)
+        assert json.loads(watcher.reply()[2])["type"] == "progress_update"
+    deadline = int(stored(db)["_alive"])
+    assert 0 <= deadline - (seconds + 20) * 1_000_000 - microseconds < 10_000_000
+    assert {**before, "_alive": ""}.keys() == stored(db).keys()
+
+
+def test_a_sign_of_life_renews_the_expiry(db):
+    publish(db, UPDATE)
+    db.call("PEXPIRE", "progress:1", 1000)
+    alive(db, 1)
+    assert db.call("PTTL", "progress:1") > 86_390_000
+
+
+def test_a_job_is_lost_once_its_deadline_has_passed(loaded, db):
+    run, n = publish(db, UPDATE)
+    alive(db, 20)
+    assert lost(db) is None
+    let_the_deadline_pass(db)
+    with Resp(loaded.connect()) as watcher:
+        watcher.call("SSUBSCRIBE", "progress:1")
+        rev = lost(db).decode()
+        message = watcher.reply()[2].decode()
+    assert rev.split("-")[0] == run and int(rev.split("-")[1]) > n
+    assert message == stored(db)["error"] == (
+        '{"type":"error","taskId":"1","rev":"' + rev + '","payload":{"code":"JOB_LOST",'
+        '"message":"the job stopped giving signs of life","retryable":true}}')
+
+
+def test_a_job_is_declared_lost_only_once(db):
+    publish(db, UPDATE)
+    alive(db, 20)
+    let_the_deadline_pass(db)
+    assert [lost(db) is None for _ in range(3)] == [False, True, True]
+
+
+def test_a_job_that_never_gave_a_sign_of_life_is_never_lost(db):
+    assert lost(db) is None
+    assert everything(db) == {}
+    publish(db, UPDATE)
+    before = everything(db)
+    assert lost(db) is None
+    assert everything(db) == before
+
+
+def test_a_lost_job_goes_on_with_its_next_progress(db):
+    publish(db, UPDATE)
+    alive(db, 20)
+    let_the_deadline_pass(db)
+    lost(db)
+    alive(db, 20)
+    assert "error" in stored(db)
+    publish(db, UPDATE)
+    assert "error" not in stored(db)
+    let_the_deadline_pass(db)
+    assert lost(db)
+
+
+@pytest.mark.parametrize("kind,payload", [("complete", COMPLETE), ("error", FAILED),
+                                          ("error", RETRYABLE)])
+def test_the_end_takes_the_deadline_away(db, kind, payload):
+    publish(db, UPDATE)
+    alive(db, 20)
+    publish(db, payload, kind)
+    assert "_alive" not in stored(db)
+    assert lost(db) is None
+
+
+def test_an_error_that_stands_is_not_replaced(db):
+    publish(db, UPDATE)
+    publish(db, RETRYABLE, "error")
+    alive(db, 20)
+    let_the_deadline_pass(db)
+    assert lost(db) is None
+    assert payload_of(db, "error")["code"] == "DECODER"
+    assert "_alive" not in stored(db)
+
+
+def test_a_task_that_ended_takes_no_sign_of_life(db):
+    publish(db, COMPLETE, "complete")
+    before = everything(db)
+    assert alive(db, 20).startswith("PROGRESS_DONE ")
+    assert everything(db) == before
+
+
+def test_a_job_that_dies_before_its_first_message_is_lost(db):
+    alive(db, 20)
+    let_the_deadline_pass(db)
+    run, n = lost(db).decode().split("-")
+    assert (stored(db)["run"], stored(db)["n"]) == (run, n)
+
+
+def test_a_reset_takes_the_deadline_away(db):
+    publish(db, UPDATE)
+    alive(db, 20)
+    let_the_deadline_pass(db)
+    db.call("FCALL", "progress_reset", 1, "progress:1")
+    assert lost(db) is None
+    assert "error" not in stored(db)
+
+
+@pytest.mark.parametrize("junk", ["", "x", "nan", "-inf", "\xff"])
+def test_a_spoilt_deadline_is_none_or_has_passed(db, junk):
+    publish(db, UPDATE)
+    db.call("HSET", "progress:1", "_alive", junk)
+    lost(db)
+    publish(db, UPDATE)
+    assert "error" not in stored(db)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "1.5", "x", "", "86401", "9" * 400, "1e3", " 1"])
+def test_a_sign_of_life_for_no_time_is_refused(db, seconds):
+    assert alive(db, seconds).startswith("PROGRESS_INVALID the seconds must be")
+    assert everything(db) == {}
+
+
+def test_the_calls_about_life_say_how_they_are_called(db):
+    for args in ([1, "progress:1"], [0, "1"], [1, "progress:1", "1", "2"]):
+        assert db.call("FCALL", "progress_alive", *args).startswith("PROGRESS_INVALID call: ")
+    assert db.call("FCALL", "progress_lost", 1, "progress:1", "x").startswith(
+        "PROGRESS_INVALID call: ")
+    for key in ("progress:", "progress:{1}", "progress:!recorder"):
+        assert alive(db, 1, key).startswith("PROGRESS_INVALID the key must be")
+        assert lost(db, key).startswith("PROGRESS_INVALID the key must be")
+
+
 # ── The recorder's lease ─────────────────────────────────────────────────────────────────────────
 
 def lease(db, holder, milliseconds, key="progress:!recorder"):
@@ -685,6 +835,7 @@ def test_a_job_needs_just_the_rights_that_the_documents_name(loaded, db):
         publish(job, UPDATE)
         publish(job, COMPLETE, "complete")
         assert isinstance(job.call("FCALL", "progress_reset", 1, "progress:1"), bytes)
+        assert alive(job, 20) == b"OK"
         assert job.call(*fcall(UPDATE, key="other:1")).startswith("NOPERM")
         assert job.call("GET", "progress:1").startswith("NOPERM")
 
@@ -697,7 +848,7 @@ def test_without_one_of_the_rights_nothing_is_stored(loaded, db, right):
     db.call("ACL", "SETUSER", "job", "reset", "on", "nopass", *rights)
     with Resp(loaded.connect()) as job:
         job.call("AUTH", "job", "x")
-        for error in (job.call(*fcall(UPDATE)),
+        for error in (job.call(*fcall(UPDATE)), alive(job, 20), lost(job),
                       job.call("FCALL", "progress_reset", 1, "progress:1")):
             assert isinstance(error, RespError)
             assert error.startswith("NOPERM ") and (right[0] != "+" or right[1:] in error.lower())
@@ -715,7 +866,8 @@ def test_the_library_survives_a_flush_of_data_and_lists_its_functions(loaded, db
     publish(db, UPDATE)
     db.call("FLUSHALL")
     listed = loaded.cli("FUNCTION", "LIST")
-    for name in ("progress_publish", "progress_reset", "progress_lease"):
+    for name in ("progress_publish", "progress_reset", "progress_alive", "progress_lost",
+                 "progress_lease"):
         assert name in listed
 
 
