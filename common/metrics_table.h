@@ -58,6 +58,8 @@
         ROW(RESYNCS_NEWER, "") \
     FAMILY(COUNTER, "progressd_state_reads_total", "States of tasks read from Redis.") \
         ROW(STATE_READS, "") \
+    FAMILY(COUNTER, "progressd_jobs_lost_total", "Jobs declared lost, since they stopped giving signs of life.") \
+        ROW(JOBS_LOST, "") \
     FAMILY(COUNTER, "progressd_closes_total", "WebSocket connections closed by the server, by close code.") \
         ROW(CLOSES_1000, "code=\"1000\"") \
         ROW(CLOSES_1001, "code=\"1001\"") \

@@ -184,11 +184,23 @@ enum hash_field hash_field_of(struct span name, enum task_message_type *ret_type
     if (span_is(name, "stages")) {
         return HASH_FIELD_STAGES;
     }
+    if (span_is(name, "_alive")) {
+        return HASH_FIELD_ALIVE;
+    }
     if (!type_of_name(name, &type) || type == TASK_RESET) {
         return HASH_FIELD_OTHER;
     }
     *ret_type = type;
     return HASH_FIELD_MESSAGE;
+}
+
+uint64_t alive_deadline(struct span value)
+{
+    uint64_t deadline;
+
+    return value.at && take_number(&value, UINT64_MAX - 1, &deadline) && value.len == 0
+               ? deadline
+               : UINT64_MAX;
 }
 
 /* ── Messages of a task ──────────────────────────────────────────────────────────────────────── */

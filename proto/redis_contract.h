@@ -83,9 +83,14 @@ enum hash_field {
     HASH_FIELD_RUN,
     HASH_FIELD_N,
     HASH_FIELD_STAGES,
+    HASH_FIELD_ALIVE,
     HASH_FIELD_OTHER
 };
 enum hash_field hash_field_of(struct span name, enum task_message_type *ret_type);
+
+/* When the job must have given its next sign of life, from the value of HASH_FIELD_ALIVE: in
+ * microseconds since 1970 of Redis' clock; UINT64_MAX when the job isn't waited for. */
+uint64_t alive_deadline(struct span value);
 
 /* The function library, ready for FUNCTION LOAD, with these settings written into its head. */
 #define STATE_TTL_MAX_S 31536000

@@ -229,13 +229,22 @@ static bool is_wrong_type(const redisReply *reply)
 
 /* For the replies of a watch: whether it still wants them. Frees it when this was the last one it
  * waited for. */
-static bool takes_reply(struct watch *watch, const redisReply *reply)
+static bool wants_reply(struct watch *watch)
 {
     watch->replies--;
-    if (watch->state == WATCH_GONE) {
-        if (watch->replies == 0) {
-            watch_free(watch);
-        }
+    if (watch->state != WATCH_GONE) {
+        return true;
+    }
+    if (watch->replies == 0) {
+        watch_free(watch);
+    }
+    return false;
+}
+
+/* The same, with the link given up after an error. */
+static bool takes_reply(struct watch *watch, const redisReply *reply)
+{
+    if (!wants_reply(watch)) {
         return false;
     }
     if (reply && reply->type == REDIS_REPLY_ERROR && !is_wrong_type(reply)) {
@@ -243,6 +252,40 @@ static bool takes_reply(struct watch *watch, const redisReply *reply)
         return false;
     }
     return reply != NULL; /* NULL: the link is lost, and on_down comes */
+}
+
+/* The error that says so comes over the channel. */
+static void on_lost(void *context, const redisReply *reply)
+{
+    struct watch *watch = context;
+
+    if (!wants_reply(watch) || !reply) {
+        return;
+    }
+    if (reply->type == REDIS_REPLY_ERROR) {
+        log_event(LOG_WARN, MODULE, "could not declare the job lost",
+                  LOG_TEXT("task", watch->task.id), LOG_TEXT("why", reply->str));
+    } else if (reply->type == REDIS_REPLY_STRING) {
+        log_event(LOG_INFO, MODULE, "the job is lost", LOG_TEXT("task", watch->task.id));
+        metric_add(watch->hub->settings.metrics, METRIC_JOBS_LOST, 1);
+    }
+}
+
+/* Asks Redis to declare the job lost, if it should have given a sign of life by now. */
+static void check_alive(struct watch *watch, uint64_t deadline_us)
+{
+    uv_timeval64_t now;
+
+    if (deadline_us == UINT64_MAX || uv_gettimeofday(&now) != 0 ||
+        (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_usec < deadline_us ||
+        watch->replies == UINT8_MAX) {
+        return;
+    }
+    if (redis_link_command(watch->hub->link, on_lost, watch, 4,
+                           (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_lost"), SPAN_OF("1"),
+                                           key_of(watch)}) == 0) {
+        watch->replies++;
+    }
 }
 
 static void on_hash_read(void *context, const redisReply *reply)
@@ -259,6 +302,9 @@ static void on_hash_read(void *context, const redisReply *reply)
                   LOG_TEXT("task", watch->task.id));
     }
     news = reply->type == REDIS_REPLY_ARRAY && intake_hash(&watch->intake, reply);
+    if (reply->type == REDIS_REPLY_ARRAY) {
+        check_alive(watch, watch->intake.alive_deadline);
+    }
     if (news && watch->known) {
         metric_add(hub->settings.metrics, METRIC_RESYNCS_NEWER, 1);
     }
@@ -370,10 +416,16 @@ static void on_compared(void *context, const redisReply *reply)
     watch->ahead_n = 0;
     if (ahead_n > watch->task.rev.n || intake_has_failed(&watch->intake)) {
         read_hash(watch);
-    } else if (ahead_n == 0 && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-               rev_of_fields(redis_reply_text(reply->element[0]),
-                             redis_reply_text(reply->element[1]), &rev) == 0 &&
-               rev.n > watch->task.rev.n) {
+        return;
+    }
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) {
+        return;
+    }
+    check_alive(watch, alive_deadline(redis_reply_text(reply->element[2])));
+    if (ahead_n == 0 &&
+        rev_of_fields(redis_reply_text(reply->element[0]), redis_reply_text(reply->element[1]),
+                      &rev) == 0 &&
+        rev.n > watch->task.rev.n) {
         watch->ahead_n = rev.n;
         ask_for_rev(watch);
     }
@@ -381,9 +433,9 @@ static void on_compared(void *context, const redisReply *reply)
 
 static void ask_for_rev(struct watch *watch)
 {
-    if (redis_link_command(
-            watch->hub->link, on_compared, watch, 4,
-            (struct span[]){SPAN_OF("HMGET"), key_of(watch), SPAN_OF("run"), SPAN_OF("n")}) == 0) {
+    if (redis_link_command(watch->hub->link, on_compared, watch, 5,
+                           (struct span[]){SPAN_OF("HMGET"), key_of(watch), SPAN_OF("run"),
+                                           SPAN_OF("n"), SPAN_OF("_alive")}) == 0) {
         watch->replies++;
     }
 }

@@ -15,6 +15,9 @@
  *   3. Every `resync-interval` each task's n is compared with Redis', spread evenly; a larger one
  *      there leads to a read. A smaller one is a loss on Redis' side: what is known here stays.
  *
+ * Whoever reads of a job whose next sign of life is overdue tells Redis so (progress_lost), which
+ * looks again, and publishes an error: once, however many read it.
+ *
  * States of a watched task
  *   WATCH_AWAY     not subscribed: the link is down, or its turn has not come
  *                                                                -> SUBSCRIBING

@@ -123,7 +123,7 @@ struct snapshot {
     struct span messages[TASK_MESSAGE_TYPES];
     uint64_t n_of[TASK_MESSAGE_TYPES];
     size_t count;
-    struct span run, n, stages;
+    struct span run, n, stages, alive;
 };
 
 static void snapshot_add_message(struct snapshot *snapshot, struct span text)
@@ -164,6 +164,9 @@ static void snapshot_read(struct snapshot *snapshot, const redisReply *reply)
         case HASH_FIELD_STAGES:
             snapshot->stages = value;
             break;
+        case HASH_FIELD_ALIVE:
+            snapshot->alive = value;
+            break;
         case HASH_FIELD_OTHER:
             break;
         }
@@ -197,5 +200,6 @@ bool intake_hash(struct intake *intake, const redisReply *reply)
     if (rev_of_fields(snapshot.run, snapshot.n, &rev) == 0) {
         news |= is_news(intake, task_take_summary(intake->task, &rev, snapshot.stages));
     }
+    intake->alive_deadline = alive_deadline(snapshot.alive);
     return news;
 }

@@ -23,7 +23,8 @@ struct intake {
     struct list held;
     uint8_t held_count;
     bool overflowed;
-    bool failed; /* memory ran out over a message, since the hash was last read */
+    bool failed;             /* memory ran out over a message, since the hash was last read */
+    uint64_t alive_deadline; /* of the job, in the hash read last: see redis_contract.h */
 };
 
 /* `task` must outlive the intake. */

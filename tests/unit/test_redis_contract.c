@@ -145,6 +145,7 @@ Test(redis_contract, fields_of_a_hash_are_told_apart)
     cr_assert_eq(hash_field_of(span_of("n"), &type), HASH_FIELD_N);
     cr_assert_eq(hash_field_of(span_of("stages"), &type), HASH_FIELD_STAGES);
     cr_assert_eq(hash_field_of(span_of("_end"), &type), HASH_FIELD_OTHER);
+    cr_assert_eq(hash_field_of(span_of("_alive"), &type), HASH_FIELD_ALIVE);
     cr_assert_eq(hash_field_of(span_of("reset"), &type), HASH_FIELD_OTHER);
     cr_assert_eq(hash_field_of(span_of("completed"), &type), HASH_FIELD_OTHER);
     cr_assert_eq(hash_field_of(span_of(""), &type), HASH_FIELD_OTHER);
@@ -373,6 +374,18 @@ Test(redis_contract, out_of_memory_leaves_the_stages_as_they_were)
 }
 
 /* ── The function library ────────────────────────────────────────────────────────────────────── */
+
+Test(redis_contract, a_deadline_is_a_whole_number_of_microseconds)
+{
+    static const char *const none[] = {"", "x", "-1", "1.5", "1x", " 1", "18446744073709551616"};
+
+    cr_assert_eq(alive_deadline(span_of("1795415613426833")), 1795415613426833);
+    cr_assert_eq(alive_deadline(span_of("1")), 1);
+    cr_assert_eq(alive_deadline((struct span){NULL, 0}), UINT64_MAX);
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        cr_assert_eq(alive_deadline(span_of(none[i])), UINT64_MAX, "%s", none[i]);
+    }
+}
 
 Test(redis_contract, the_librarys_head_tells_its_version_and_settings)
 {
