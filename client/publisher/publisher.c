@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "client/publisher/outbox.h"
+#include "client/publisher/backlog.h"
 #include "client/publisher/payload.h"
 #include "client/publisher/redis_caller.h"
 #include "client/publisher/speed.h"
@@ -19,7 +19,7 @@
  *
  * Everything in struct publisher below the lock is read and written under it. The lock is held for
  * moments only: whoever holds it never waits and never talks to Redis. The thread takes a message
- * out of the outbox, calls Redis without the lock, and then takes the lock to say how it went.
+ * out of the backlog, calls Redis without the lock, and then takes the lock to say how it went.
  *
  * A message is settled when Redis has answered it for good. One that got no answer is tried again,
  * and may have been stored already: if so it is found in the task's hash.
@@ -50,7 +50,7 @@ struct progressd_publisher {
     pthread_cond_t for_thread;  /* there may be something to do */
     pthread_cond_t for_waiters; /* a message was settled */
     unsigned references;
-    struct outbox outbox;
+    struct backlog backlog;
     bool sending;         /* the thread holds a message that isn't settled */
     bool calling;         /* the thread may be waiting for Redis */
     bool end_told;        /* by the job: nothing may follow */
@@ -58,7 +58,7 @@ struct progressd_publisher {
     bool closing;
     char stage[STAGE_MAX + 1]; /* the last one told; empty: none */
     struct speed speed;
-    struct outbox_message *last_update; /* a copy of the newest, or NULL */
+    struct backlog_message *last_update; /* a copy of the newest, or NULL */
     uint64_t retry_ms, retry_pause_ms;
     uint64_t alive_due_ms, alive_told_ms;
     enum progressd_result trouble;
@@ -143,12 +143,12 @@ static void retry_later(struct progressd_publisher *publisher)
 /* Somebody ended the task: what waits is void, unless it begins with a reset. */
 static void end_elsewhere(struct progressd_publisher *publisher, const char *why)
 {
-    const struct list *first = list_first(&publisher->outbox.messages);
+    const struct list *first = list_first(&publisher->backlog.messages);
 
-    if (first && CONTAINER_OF(first, struct outbox_message, link)->kind == OUTBOX_RESET) {
+    if (first && CONTAINER_OF(first, struct backlog_message, link)->kind == BACKLOG_RESET) {
         return;
     }
-    outbox_clear(&publisher->outbox);
+    backlog_clear(&publisher->backlog);
     publisher->ended_elsewhere = true;
     set_trouble(publisher, PROGRESSD_DONE, why);
 }
@@ -164,8 +164,8 @@ static void release(struct progressd_publisher *publisher)
     if (!last) {
         return;
     }
-    outbox_clear(&publisher->outbox);
-    outbox_message_free(publisher->last_update);
+    backlog_clear(&publisher->backlog);
+    backlog_message_free(publisher->last_update);
     redis_caller_deinit(&publisher->caller);
     pthread_cond_destroy(&publisher->for_thread);
     pthread_cond_destroy(&publisher->for_waiters);
@@ -175,14 +175,14 @@ static void release(struct progressd_publisher *publisher)
 
 /* Without the lock. */
 static struct call_result send_message(struct progressd_publisher *publisher,
-                                       const struct outbox_message *message)
+                                       const struct backlog_message *message)
 {
     struct redis_caller *caller = &publisher->caller;
 
-    if (message->kind == OUTBOX_RESET) {
+    if (message->kind == BACKLOG_RESET) {
         return redis_caller_call(caller, "progress_reset", publisher->key, 0, NULL);
     }
-    if (message->tried && message->kind != OUTBOX_UPDATE &&
+    if (message->tried && message->kind != BACKLOG_UPDATE &&
         redis_caller_has_payload(caller, publisher->key, message->type, message->payload,
                                  message->len)) {
         return (struct call_result){.result = PROGRESSD_OK, .answered = true};
@@ -192,7 +192,7 @@ static struct call_result send_message(struct progressd_publisher *publisher,
 }
 
 /* With the lock: takes the message over, and what came of it. */
-static void settle(struct progressd_publisher *publisher, struct outbox_message *message,
+static void settle(struct progressd_publisher *publisher, struct backlog_message *message,
                    const struct call_result *call)
 {
     publisher->sending = false;
@@ -211,14 +211,14 @@ static void settle(struct progressd_publisher *publisher, struct outbox_message 
         set_trouble(publisher, call->result, call->why);
         retry_later(publisher);
         message->tried = message->tried || !call->answered;
-        outbox_put_back(&publisher->outbox, message);
+        backlog_put_back(&publisher->backlog, message);
         return;
     }
-    outbox_message_free(message);
+    backlog_message_free(message);
     pthread_cond_broadcast(&publisher->for_waiters);
 }
 
-static void deliver(struct progressd_publisher *publisher, struct outbox_message *message)
+static void deliver(struct progressd_publisher *publisher, struct backlog_message *message)
 {
     publisher->sending = publisher->calling = true;
     pthread_mutex_unlock(&publisher->lock);
@@ -232,15 +232,15 @@ static void deliver(struct progressd_publisher *publisher, struct outbox_message
  * wasn't. */
 static void repeat_update(struct progressd_publisher *publisher)
 {
-    const struct outbox_message *last = publisher->last_update;
-    struct outbox_message *again;
+    const struct backlog_message *last = publisher->last_update;
+    struct backlog_message *again;
 
-    if (!last || publisher->end_told || publisher->outbox.count > 0) {
+    if (!last || publisher->end_told || publisher->backlog.count > 0) {
         return;
     }
-    again = outbox_message_new(OUTBOX_UPDATE, last->type, last->payload, last->len);
+    again = backlog_message_new(BACKLOG_UPDATE, last->type, last->payload, last->len);
     if (again) {
-        outbox_put(&publisher->outbox, again);
+        backlog_put(&publisher->backlog, again);
     }
 }
 
@@ -286,13 +286,13 @@ static bool is_alive_to_be_told(const struct progressd_publisher *publisher)
 static bool do_next(struct progressd_publisher *publisher, uint64_t *ret_due_ms)
 {
     const uint64_t now = now_ms();
-    struct outbox_message *message;
+    struct backlog_message *message;
 
     *ret_due_ms = publisher->retry_ms;
     if (now < publisher->retry_ms) {
         return false;
     }
-    message = outbox_take(&publisher->outbox, now, ret_due_ms);
+    message = backlog_take(&publisher->backlog, now, ret_due_ms);
     if (message) {
         deliver(publisher, message);
         return true;
@@ -392,7 +392,7 @@ static enum progressd_result open_publisher(struct redis_caller *caller, const c
         return PROGRESSD_INVALID;
     }
     init_locks(publisher);
-    outbox_init(&publisher->outbox);
+    backlog_init(&publisher->backlog);
     publisher->caller = *caller;
     publisher->opened_ms = now_ms();
     publisher->references = 2;
@@ -477,17 +477,17 @@ static enum progressd_result result_of_payload(struct progressd_publisher *publi
 }
 
 /* Puts a message down for the thread. */
-static enum progressd_result put(struct progressd_publisher *publisher, enum outbox_kind kind,
+static enum progressd_result put(struct progressd_publisher *publisher, enum backlog_kind kind,
                                  enum task_message_type type, const struct text *payload)
 {
-    struct outbox_message *message =
-        outbox_message_new(kind, kind == OUTBOX_RESET ? NULL : task_message_type_name(type),
-                           payload ? payload->data : "", payload ? payload->len : 0);
+    struct backlog_message *message =
+        backlog_message_new(kind, kind == BACKLOG_RESET ? NULL : task_message_type_name(type),
+                            payload ? payload->data : "", payload ? payload->len : 0);
 
     if (!message) {
         return PROGRESSD_NO_MEMORY;
     }
-    outbox_put(&publisher->outbox, message);
+    backlog_put(&publisher->backlog, message);
     pthread_cond_signal(&publisher->for_thread);
     return PROGRESSD_OK;
 }
@@ -497,12 +497,12 @@ enum progressd_result progressd_reset(struct progressd_publisher *publisher)
     enum progressd_result result;
 
     pthread_mutex_lock(&publisher->lock);
-    result = put(publisher, OUTBOX_RESET, TASK_RESET, NULL);
+    result = put(publisher, BACKLOG_RESET, TASK_RESET, NULL);
     if (result == PROGRESSD_OK) {
         publisher->end_told = publisher->ended_elsewhere = false;
         publisher->stage[0] = '\0';
         publisher->speed = (struct speed){0};
-        outbox_message_free(TAKE(publisher->last_update));
+        backlog_message_free(TAKE(publisher->last_update));
         set_trouble(publisher, PROGRESSD_OK, "");
     }
     pthread_mutex_unlock(&publisher->lock);
@@ -521,7 +521,7 @@ static enum progressd_result enter_stage(struct progressd_publisher *publisher, 
                                  clock_ms(CLOCK_REALTIME), why);
     enum progressd_result result = result_of_payload(publisher, rc, why);
     if (result == PROGRESSD_OK) {
-        result = put(publisher, OUTBOX_STAGE, TASK_STAGE_CHANGE, &payload);
+        result = put(publisher, BACKLOG_STAGE, TASK_STAGE_CHANGE, &payload);
     }
     if (result == PROGRESSD_OK) {
         snprintf(publisher->stage, sizeof(publisher->stage), "%s", stage);
@@ -540,10 +540,10 @@ enum progressd_result progressd_stage(struct progressd_publisher *publisher, con
 
 static void remember_update(struct progressd_publisher *publisher, const struct text *payload)
 {
-    struct outbox_message *copy = outbox_message_new(
-        OUTBOX_UPDATE, task_message_type_name(TASK_PROGRESS_UPDATE), payload->data, payload->len);
+    struct backlog_message *copy = backlog_message_new(
+        BACKLOG_UPDATE, task_message_type_name(TASK_PROGRESS_UPDATE), payload->data, payload->len);
 
-    outbox_message_free(publisher->last_update);
+    backlog_message_free(publisher->last_update);
     publisher->last_update = copy;
 }
 
@@ -569,7 +569,7 @@ static enum progressd_result put_update(struct progressd_publisher *publisher, d
     const int rc = payload_update(&payload, &update, why);
     enum progressd_result result = result_of_payload(publisher, rc, why);
     if (result == PROGRESSD_OK) {
-        result = put(publisher, OUTBOX_UPDATE, TASK_PROGRESS_UPDATE, &payload);
+        result = put(publisher, BACKLOG_UPDATE, TASK_PROGRESS_UPDATE, &payload);
     }
     if (result == PROGRESSD_OK) {
         remember_update(publisher, &payload);
@@ -595,7 +595,7 @@ static enum progressd_result put_end(struct progressd_publisher *publisher,
     enum progressd_result result =
         has_ended(publisher) ? PROGRESSD_DONE : result_of_payload(publisher, payload_rc, why);
     if (result == PROGRESSD_OK) {
-        result = put(publisher, OUTBOX_END, type, payload);
+        result = put(publisher, BACKLOG_END, type, payload);
     }
     if (result == PROGRESSD_OK) {
         publisher->end_told = ends;
@@ -644,7 +644,7 @@ enum progressd_result progressd_error(struct progressd_publisher *publisher, cha
 
 static bool is_all_settled(const struct progressd_publisher *publisher)
 {
-    return publisher->outbox.count == 0 && !publisher->sending;
+    return publisher->backlog.count == 0 && !publisher->sending;
 }
 
 /* With the lock. */
