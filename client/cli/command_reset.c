@@ -2,11 +2,11 @@
 
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct publisher_options publisher = {0};
+    struct redis_target_options target = {0};
     const struct option_def defs[] = {
-        {"redis-url", 0, OPTION_TEXT, &publisher.redis_url, 0, 0},
-        {"state-dir", 0, OPTION_TEXT, &publisher.state_dir, 0, 0},
-        {"prefix", 0, OPTION_TEXT, &publisher.prefix, 0, 0},
+        {"redis-url", 0, OPTION_TEXT, &target.redis_url, 0, 0},
+        {"state-dir", 0, OPTION_TEXT, &target.state_dir, 0, 0},
+        {"prefix", 0, OPTION_TEXT, &target.prefix, 0, 0},
     };
     const struct options options = {defs, ARRAY_LEN(defs), 1, 1};
     char **operands;
@@ -15,7 +15,7 @@ static int run(const struct command *command, int argc, char **argv)
     if (rc) {
         return options_exit_status(rc);
     }
-    return publisher_call(command, &publisher, "progress_reset", operands[0], NULL, 0);
+    return publisher_call_once(command, &target, "progress_reset", operands[0], NULL, 0);
 }
 
 const struct command command_reset = {

@@ -1,0 +1,83 @@
+#include "client/cli/redis_target.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/state_dir.h"
+#include "proto/redis_contract.h"
+
+#define PREFIX_DEFAULT "progress:"
+
+/* The socket of the Redis that a broker runs where none is configured. */
+static int embedded_url(const struct redis_target_options *options, struct text *url)
+{
+    const char *set = option_or_environment(options->state_dir, "PROGRESSD_STATE_DIR", NULL);
+    char directory[PATH_MAX], path[PATH_MAX + sizeof "/" STATE_DIR_REDIS_SOCKET];
+
+    if (!set) {
+        int rc = state_dir_default(environ, directory);
+        if (rc) {
+            return rc;
+        }
+        set = directory;
+    }
+    if (snprintf(path, sizeof path, "%s/" STATE_DIR_REDIS_SOCKET, set) >= (int)sizeof path) {
+        return -ENAMETOOLONG;
+    }
+    redis_url_of_socket(path, url);
+    return text_failed(url) ? -ENOMEM : 0;
+}
+
+static int find_server(const struct command *command, const struct redis_target_options *options,
+                       struct redis_url *ret_server)
+{
+    CLEANUP(text_deinit) struct text embedded = TEXT_EMPTY;
+    char why[REDIS_URL_WHY_SIZE] = "";
+    const char *url = options->redis_url;
+    int rc = 0;
+
+    if (!url && !options->state_dir) {
+        url = option_or_environment(NULL, "PROGRESSD_REDIS_URL", NULL);
+    }
+    if (!url) {
+        rc = embedded_url(options, &embedded);
+        url = embedded.data;
+    }
+    if (rc == 0) {
+        rc = redis_url_read(url, ret_server, why);
+    }
+    if (rc == 0 && ret_server->kind == REDIS_URL_NONE) {
+        redis_url_deinit(ret_server);
+        rc = REDIS_URL_INVALID;
+        snprintf(why, sizeof why, "must not be empty");
+    }
+    if (rc) {
+        command_complain(command, "--redis-url %s", rc < 0 ? strerror(-rc) : why);
+    }
+    return rc;
+}
+
+int redis_target_find(const struct command *command, const struct redis_target_options *options,
+                      struct redis_target *ret_target)
+{
+    const char *prefix =
+        option_or_environment(options->prefix, "PROGRESSD_REDIS_PREFIX", PREFIX_DEFAULT);
+    struct redis_url server;
+
+    if (!prefix_is_valid(prefix, strlen(prefix))) {
+        command_complain(command, "--prefix: must be A-Z a-z 0-9 _ - and a colon");
+        return EXIT_USAGE;
+    }
+    if (find_server(command, options, &server) != 0) {
+        return EXIT_USAGE;
+    }
+    *ret_target = (struct redis_target){server, prefix};
+    return EXIT_DONE;
+}
+
+void redis_target_deinit(struct redis_target *target)
+{
+    redis_url_deinit(&target->server);
+}
