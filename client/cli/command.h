@@ -24,7 +24,7 @@ struct command {
     int (*run)(const struct command *command, int argc, char **argv);
 };
 
-extern const struct command command_get, command_ping, command_publish, command_reset,
+extern const struct command command_get, command_ping, command_publish, command_reset, command_run,
     command_status, command_token, command_watch;
 
 /* Says on standard error what is wrong, as "progressctl <command>: …". */

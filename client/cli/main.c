@@ -9,8 +9,8 @@
 #include "client/cli/command.h"
 
 static const struct command *const commands[] = {
-    &command_token, &command_watch, &command_get,    &command_publish,
-    &command_reset, &command_ping,  &command_status,
+    &command_token, &command_watch, &command_get,  &command_publish,
+    &command_run,   &command_reset, &command_ping, &command_status,
 };
 
 void command_complain(const struct command *command, const char *format, ...)

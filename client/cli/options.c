@@ -71,6 +71,9 @@ static int index_of(const struct options *options, int found)
 static void translate(const struct options *options, struct option *longs, char *letters)
 {
     assert(options->count <= OPTIONS_MAX);
+    if (options->max_operands == OPERANDS_COMMAND) {
+        *letters++ = '+';
+    }
     for (size_t i = 0; i < options->count; i++) {
         const struct option_def *def = &options->defs[i];
         const int has_argument = def->kind == OPTION_FLAG ? no_argument : required_argument;
@@ -91,7 +94,7 @@ int options_read(const struct command *command, const struct options *options, i
                  char **argv, char ***ret_operands, int *ret_count)
 {
     struct option longs[OPTIONS_MAX + 2];
-    char letters[2 * OPTIONS_MAX + 1], name[64];
+    char letters[2 * OPTIONS_MAX + 2], name[64];
     int found;
 
     translate(options, longs, letters);
@@ -109,13 +112,17 @@ int options_read(const struct command *command, const struct options *options, i
             return wrong(command);
         }
     }
-    if (argc - optind < options->min_operands || argc - optind > options->max_operands) {
-        command_complain(command, argc - optind < options->min_operands ? "too few arguments"
-                                                                        : "too many arguments");
+    const int operands = argc - optind;
+    if (operands < options->min_operands) {
+        command_complain(command, "too few arguments");
+        return wrong(command);
+    }
+    if (operands > options->max_operands && options->max_operands != OPERANDS_COMMAND) {
+        command_complain(command, "too many arguments");
         return wrong(command);
     }
     *ret_operands = argv + optind;
-    *ret_count = argc - optind;
+    *ret_count = operands;
     return 0;
 }
 

@@ -21,6 +21,9 @@ struct option_def {
     uint32_t min, max; /* of OPTION_NUMBER */
 };
 
+/* As max_operands: they are a command with arguments of its own, so the first ends the options. */
+#define OPERANDS_COMMAND (-1)
+
 struct options {
     const struct option_def *defs;
     size_t count;

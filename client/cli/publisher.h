@@ -3,6 +3,9 @@
  * Receives   what to call, from command_publish and command_reset
  * Hands on   the rev, or the words of the refusal
  * Owns       a connection to Redis
+ *
+ * Not the library for jobs (client/publisher), which hands its caller no revs and answers, and
+ * never waits; command_run uses that one.
  */
 #ifndef PROGRESSD_CLIENT_CLI_PUBLISHER_H
 #define PROGRESSD_CLIENT_CLI_PUBLISHER_H

@@ -221,7 +221,8 @@ def test_wrong_usage_is_told_with_status_2(arguments, complaint):
     assert complaint in err
 
 
-@pytest.mark.parametrize("name", ["token", "watch", "get", "publish", "reset", "ping", "status"])
+@pytest.mark.parametrize("name", ["token", "watch", "get", "publish", "run", "reset", "ping",
+                                  "status"])
 def test_help_is_printed_for_each_command(name):
     status, out, err = run(name, "--help")
     assert (status, err) == (0, "")

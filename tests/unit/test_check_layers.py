@@ -47,6 +47,12 @@ class CheckLayers(unittest.TestCase):
         self.assert_refused({"client/publisher/a.c": '#include "client/cli/main.h"\n'},
                             "client/publisher/ may not include client/cli/")
 
+    def test_of_the_publisher_progressctl_sees_the_public_header_alone(self):
+        status, said = self.check({"client/cli/run.c": '#include "client/publisher/publisher.h"\n'})
+        self.assertEqual(status, 0, said)
+        self.assert_refused({"client/cli/run.c": '#include "client/publisher/outbox.h"\n'},
+                            "client/cli/ may not include client/publisher/")
+
     def test_within_the_broker_includes_run_one_way(self):
         self.assert_refused({"broker/hub/hub.c": '#include "broker/client/session.h"\n'},
                             "broker/hub/hub may not include broker/client/session")
