@@ -126,7 +126,8 @@ def test_speech_becomes_text(broker, transcribe, speech, tmp_path):
     assert seen["complete"][0]["resultUrl"] == f"file://{tmp_path}/tr%20an.txt"
     assert seen["stages"] == ["loading", "transcribing", "finishing"]
     last = seen["progress_update"][-1]
-    assert last["bytesProcessed"] == pytest.approx(last["bytesTotal"], rel=0.05)
+    # The last update may be left out when the end comes within 200 ms of it.
+    assert last["bytesProcessed"] == pytest.approx(last["bytesTotal"], rel=0.25)
 
 
 @needs_pocketsphinx

@@ -225,9 +225,11 @@ def test_each_subscription_has_its_own_token(broker, there, redis):
 def test_a_fresh_token_renews_in_place(broker, there, redis):
     with WsClient(broker.ws_url(there)) as client, Job(redis, there) as job:
         client.send_json({"type": "subscribe", "token": broker.token(there, ttl=2)})
-        first = client.recv_until("progress_update")
+        first = [client.recv_json()]
+        current = first[0]["payload"]["rev"]
+        first += client.recv_until(lambda message: message["rev"] == current)
         client.send_json({"type": "subscribe", "token": broker.token(there, ttl=600),
-                          "rev": first[-1]["rev"]})
+                          "rev": current})
         renewed = client.recv_json()
         assert renewed["type"] == "subscribed"
         assert renewed["payload"]["expiresAt"] > first[0]["payload"]["expiresAt"]
