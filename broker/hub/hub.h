@@ -4,27 +4,10 @@
  * Hands on   news: on_ready, on_news, on_failed of each subscription, which then collects frames
  * Owns       the tasks and the link to Redis; borrows the subscriptions
  *
- * A task is watched from its first subscription until `linger` after its last one. Watching it
- * means: subscribe to its channel, wait for Redis to confirm, read its hash, then follow the
- * channel. Who subscribes after that costs Redis nothing.
- *
- * What can be missed is found again:
- *   1. While a read of the hash is under way, live messages are held back and taken after it, so
- *      that a task is always taken up in the order of its revs.
- *   2. After a reconnect every watched task is subscribed and read again, SYNC_WINDOW at a time.
- *   3. Every `resync-interval` each task's n is compared with Redis', spread evenly; a larger one
- *      there leads to a read. A smaller one is a loss on Redis' side: what is known here stays.
- *
- * Whoever reads of a job whose next sign of life is overdue tells Redis so (progress_lost), which
- * looks again, and publishes an error: once, however many read it.
- *
- * States of a watched task
- *   WATCH_AWAY     not subscribed: the link is down, or its turn has not come
- *                                                                -> SUBSCRIBING
- *   WATCH_SUBSCRIBING  SSUBSCRIBE was sent                       -> READING, AWAY
- *   WATCH_READING  HGETALL was sent; messages are held          -> LIVE, READING, AWAY
- *   WATCH_LIVE     follows the channel                           -> READING, AWAY
- *   WATCH_GONE     nobody watches; waits for replies still to come, then is freed (from any)
+ * A task is watched from its first subscription until `linger` after its last one; watch.h tells
+ * what that means. Who subscribes while it is watched costs Redis nothing. After a reconnect the
+ * tasks are subscribed and read again, SYNC_WINDOW at a time; and every `resync-interval` each is
+ * compared with Redis, spread evenly.
  */
 #ifndef PROGRESSD_BROKER_HUB_HUB_H
 #define PROGRESSD_BROKER_HUB_HUB_H
@@ -32,7 +15,7 @@
 #include <uv.h>
 
 #include "broker/config/config.h"
-#include "broker/hub/task.h"
+#include "broker/hub/subscription.h"
 #include "common/metrics.h"
 #include "common/timer_wheel.h"
 
@@ -40,26 +23,6 @@
 #define HUB_PATIENCE_MS 3000
 
 struct hub;
-struct subscription;
-
-struct subscription_events {
-    /* The task's state is known: from now on frames can be collected. Comes once. */
-    void (*on_ready)(struct subscription *subscription);
-    /* There are frames newer than sent_n. Only says so; collects later. */
-    void (*on_news)(struct subscription *subscription);
-    /* Redis was out of reach for HUB_PATIENCE_MS. The subscription is no longer the hub's; its task
-     * may be looked at until this returns. */
-    void (*on_failed)(struct subscription *subscription);
-};
-
-/* A watcher's place in a task. Embedded by the watcher, who may end it from any of its events. */
-struct subscription {
-    struct list link;
-    struct task *task;
-    const struct subscription_events *events;
-    uint64_t sent_n; /* the watcher has everything up to this n; the watcher's to write */
-    bool ready;      /* the task's state is known */
-};
 
 struct hub_settings {
     uv_loop_t *loop;
