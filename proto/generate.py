@@ -4,6 +4,7 @@
 usage: generate.py header MESSAGES.JSON OUTPUT.h                       the C tables
        generate.py lua MESSAGES.JSON PROGRESS.LUA ESTIMATE.LUA OUTPUT.lua OUTPUT.h
                                                                        the function library
+       generate.py typescript MESSAGES.JSON OUTPUT.ts                  the browser's types
        generate.py docs MESSAGES.JSON PROTOCOL.MD                      the document's tables
        generate.py docs --check MESSAGES.JSON PROTOCOL.MD              fails when they are stale
 
@@ -237,6 +238,174 @@ def c_string(text):
                          for c in text) + '"'
 
 
+# ── TypeScript ───────────────────────────────────────────────────────────────────────────────────
+
+TYPESCRIPT_HEAD = """\
+// Generated from proto/messages.json by proto/generate.py: do not edit.
+
+/** A stage that a task entered. */
+export interface StageEntry {
+  /** The stage's name. */
+  readonly stage: string;
+  /** When it was entered, ISO 8601. */
+  readonly timestamp: string;
+}
+
+/**
+ * What a member of a payload must be: its type, with `?` if it may be missing or `|null` if it may
+ * be null; a number's least and largest value.
+ */
+export type MemberRule = readonly [
+  type: `${"string" | "number" | "boolean" | "array"}${"" | "?" | "|null"}`,
+  min?: number,
+  max?: number,
+];
+
+/** The members of a payload that have rules; others are passed on untouched. */
+export type PayloadRules = Readonly<Record<string, MemberRule>>;
+
+/** How messages of one type change what is known of a task. */
+export interface TaskMessageRules {
+  readonly payload: PayloadRules;
+  /** The payload's member that names the stage which the message enters. */
+  readonly stage?: string;
+  /** It enters the stage also when that is the last one entered. */
+  readonly entersAgain?: true;
+  /** It takes back an error that the task could go on from. */
+  readonly clearsError?: true;
+}
+"""
+
+TYPESCRIPT_KINDS = {"stages": "array", "boolean": "boolean", "number": "number"}
+
+
+def pascal(name):
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def typescript_type(member):
+    kind = member["kind"]
+    if kind == "enum":
+        words = " | ".join(quoted(value) for value in member["values"])
+    else:
+        words = {"number": "number", "boolean": "boolean", "stages": "readonly StageEntry[]"}.get(
+            kind, "string")
+    return words + (" | null" if member.get("nullable") else "")
+
+
+def typescript_comment(member):
+    """What the type doesn't say, as a comment; an empty list if that is nothing."""
+    kind = member["kind"]
+    bounded = any(bound in member for bound in ("min", "max", "minLength", "maxLength"))
+    if kind in ("taskId", "rev"):
+        words = {"taskId": "a task id", "rev": "a rev"}[kind]
+    elif kind == "stages":
+        words = "oldest first"
+    elif bounded or kind == "timestamp":
+        words = must(member)
+    else:
+        return []
+    unit = f", in {member['unit']}" if "unit" in member else ""
+    return [f"  /** {words[0].upper()}{words[1:]}{unit}. */"]
+
+
+def typescript_interface(name, comment, members, first=()):
+    if not members and not first:
+        return [f"/** {comment} */", f"export type {name} = Readonly<Record<string, unknown>>;", ""]
+    lines = [f"/** {comment} */", f"export interface {name} {{", *first]
+    for key, member in members.items():
+        there = member.get("required") or member.get("added")
+        lines += [*typescript_comment(member),
+                  f"  readonly {key}{'' if there else '?'}: {typescript_type(member)};"]
+    return lines + ["}", ""]
+
+
+def typescript_union(name, comment, alternatives):
+    lines = [f"/** {comment} */", f"export type {name} =", *(f"  | {a}" for a in alternatives)]
+    lines[-1] += ";"
+    return lines + [""]
+
+
+def typescript_map(name, comment, entries):
+    return [f"/** {comment} */", f"export interface {name} {{",
+            *(f"  readonly {key}: {value};" for key, value in entries.items()), "}", ""]
+
+
+def typescript_rule(member):
+    kind = TYPESCRIPT_KINDS.get(member["kind"], "string")
+    there = member.get("required") or member.get("added")
+    kind += "|null" if member.get("nullable") else "" if there else "?"
+    return [kind, *(member[bound] for bound in ("min", "max") if bound in member)]
+
+
+def typescript_rules(members):
+    return {name: typescript_rule(member) for name, member in members.items()}
+
+
+def typescript_task_rules(entry):
+    enters = entry.get("enters", {})
+    rules = {"payload": typescript_rules(entry["payload"])}
+    if enters:
+        rules["stage"] = enters["stage"]
+    flags = {"entersAgain": enters.get("again"), "clearsError": entry.get("clearsError")}
+    return rules | {flag: True for flag, set_ in flags.items() if set_}
+
+
+def typescript_table(value, depth=0):
+    """A value as TypeScript, in lines down to the tables that hold no others."""
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value)
+    inner = depth < 3 and any(isinstance(v, dict) for v in value.values())
+    entries = [f"{k}: {typescript_table(v, depth + 1)}" for k, v in value.items()]
+    if not inner:
+        return "{ " + ", ".join(entries) + " }"
+    indent = "  " * (depth + 1)
+    return "{\n" + "".join(f"{indent}{entry},\n" for entry in entries) + "  " * depth + "}"
+
+
+def typescript(protocol):
+    task, server, client = protocol["task"], protocol["server"], protocol["client"]
+    payloads = {name: f"{pascal(name)}Payload" for name in task}
+    answers = {name: f"{'Request' if name == 'error' else ''}{pascal(name)}Payload"
+               for name in server}
+    out = [TYPESCRIPT_HEAD]
+    out += ["/** A task id is at most this long. */",
+            f"export const TASK_ID_MAX = {protocol['limits']['taskIdMax']};", "",
+            "/** A task keeps this many stages. */",
+            f"export const STAGES_MAX = {protocol['limits']['stagesMax']};", ""]
+    for name, entry in task.items():
+        out += typescript_interface(payloads[name], f"The payload of `{name}`.", entry["payload"])
+    out += typescript_map("TaskPayloads", "The messages of a task and their payloads.", payloads)
+    for name, entry in server.items():
+        out += typescript_interface(answers[name], f"The payload of the server's own `{name}`.",
+                                    entry["payload"])
+    out += typescript_map("ServerPayloads", "The server's own messages and their payloads.",
+                          answers)
+    for name, entry in client.items():
+        out += typescript_interface(f"{pascal(name)}Request", f"What a client says: `{name}`.",
+                                    entry["members"], [f"  readonly type: {quoted(name)};"])
+    out += typescript_union("ClientMessage", "What a client may say.",
+                            [f"{pascal(name)}Request" for name in client])
+    out += ["/** What the messages of a task mean to a client. */",
+            "export const TASK_RULES: Readonly<Record<keyof TaskPayloads, TaskMessageRules>> = "
+            + typescript_table({k: typescript_task_rules(v) for k, v in task.items()}) + ";",
+            "",
+            "/** What the server's own messages must hold. */",
+            "export const SERVER_RULES: Readonly<Record<keyof ServerPayloads, PayloadRules>> = "
+            + typescript_table({k: typescript_rules(v["payload"]) for k, v in server.items()})
+            + ";", ""]
+    out += typescript_union("RequestErrorCode", "Why the server refuses a request.",
+                            map(quoted, protocol["errorCodes"]))
+    out += typescript_union("HttpErrorCode", "Why it refuses one over HTTP, besides.",
+                            map(quoted, protocol["httpErrorCodes"]))
+    out += typescript_union("UnsubscribedReason", "Why a subscription ended.",
+                            map(quoted, protocol["unsubscribedReasons"]))
+    for number, entry in protocol["closeCodes"].items():
+        out += [f"/** Close code: {entry['meaning']}. */",
+                f"export const CLOSE_{entry['name']} = {number};", ""]
+    return "\n".join(out)
+
+
 # ── docs/PROTOCOL.md ─────────────────────────────────────────────────────────────────────────────
 
 TABLE = re.compile(r"(?<=<!-- table:)(\S+) -->\n.*?(?=<!-- /table -->)", re.DOTALL)
@@ -328,6 +497,8 @@ def main():
             text, version, body = library(json.loads(read(messages)), read(source), read(estimate))
             write(output_lua, text)
             write(output_h, library_header(version, body))
+        case ["typescript", messages, output]:
+            write(output, typescript(json.loads(read(messages))))
         case ["docs", *check, messages, document] if check in ([], ["--check"]):
             text = read(document)
             fresh = with_tables(text, documents(json.loads(read(messages))))
