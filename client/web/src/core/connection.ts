@@ -1,0 +1,123 @@
+/**
+ * Keeps a WebSocket connection for as long as one is wanted.
+ *
+ * A lost connection is tried for again after a pause: at most 5 times, from 1 s, doubling, with
+ * full jitter. Then it counts as blocked, and is tried for every 60 s. `confirm()` says that a
+ * connection is of use; when it has been for 10 s, the 5 attempts are there again, so that a server
+ * that takes connections only to drop them isn't run down.
+ */
+import type { ClientMessage } from "./protocol.js";
+import { Backoff } from "./backoff.js";
+import { ABNORMAL, Socket } from "./socket.js";
+import type { SocketEvents, WebSocketLike } from "./socket.js";
+import { Timer } from "./timer.js";
+
+const ATTEMPTS_MAX = 5;
+const BLOCKED_PAUSE_MS = 60_000;
+const STABLE_MS = 10_000;
+const AFTER_MAX_MS = 600_000;
+
+/** `blocked`: WebSocket doesn't seem to get through; `off`: not wanted. */
+export type Phase = "off" | "connecting" | "live" | "blocked";
+
+export class Connection {
+  #phase: Phase = "off";
+  #socket: Socket | null = null;
+  /** How long the server said to stay away when it closes, in milliseconds. */
+  #afterMs: number | null = null;
+  /** The pause is one that the server asked for. */
+  #toldToWait = false;
+  readonly #backoff = new Backoff();
+  readonly #pause = new Timer();
+  readonly #stable = new Timer();
+
+  /**
+   * @param open begins to connect; it may throw
+   * @param events what each socket tells; `onClosed` comes when the next phase has begun
+   */
+  constructor(
+    private readonly open: () => WebSocketLike,
+    private readonly events: SocketEvents,
+  ) {}
+
+  get phase(): Phase {
+    return this.#phase;
+  }
+
+  /** A connection is wanted. */
+  start(): void {
+    if (this.#phase === "off") {
+      this.#backoff.reset();
+      this.#phase = "connecting";
+      this.#connect();
+    }
+  }
+
+  /** None is wanted any more: closes it. No event follows. */
+  stop(): void {
+    this.#pause.clear();
+    this.#stable.clear();
+    this.#socket?.close();
+    this.#socket = null;
+    this.#afterMs = null;
+    this.#phase = "off";
+  }
+
+  send(message: ClientMessage): void {
+    this.#socket?.send(message);
+  }
+
+  /** The server serves what the connection is for. */
+  confirm(): void {
+    if (this.#socket && this.#phase !== "live") {
+      this.#stable.set(STABLE_MS, () => this.#backoff.reset());
+      this.#phase = "live";
+    }
+  }
+
+  /** The server will close the connection, and wants it back not before `afterMs` milliseconds. */
+  stayAwayFor(afterMs: number): void {
+    this.#afterMs = Math.min(afterMs, AFTER_MAX_MS);
+  }
+
+  /**
+   * Something happened that may have cut a connection or made one possible: checks it, or tries
+   * for one at once, unless the server asked for a pause.
+   *
+   * @param again all attempts are there again
+   */
+  wake(again: boolean): void {
+    if (again && this.#phase !== "blocked") {
+      this.#backoff.reset();
+    }
+    this.#socket?.check();
+    if (this.#pause.running && !this.#toldToWait) {
+      this.#pause.clear();
+      this.#connect();
+    }
+  }
+
+  #connect(): void {
+    try {
+      this.#socket = new Socket(this.open(), {
+        ...this.events,
+        onClosed: (code) => this.#closed(code),
+      });
+    } catch (cause) {
+      this.#closed(ABNORMAL, cause);
+    }
+  }
+
+  #closed(code: number, cause?: unknown): void {
+    this.#socket = null;
+    this.#stable.clear();
+    const toldMs = this.#afterMs;
+    this.#afterMs = null;
+    this.#toldToWait = toldMs !== null;
+    const isBlocked = toldMs === null && this.#backoff.attempts >= ATTEMPTS_MAX;
+    this.#phase = isBlocked ? "blocked" : "connecting";
+    const pause = isBlocked ? BLOCKED_PAUSE_MS : (toldMs ?? 0) + this.#backoff.next();
+    this.#pause.set(pause, () => this.#connect());
+    this.events.onClosed(code, cause);
+  }
+}

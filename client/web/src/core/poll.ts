@@ -1,0 +1,91 @@
+/** One poll: asks over HTTP for the state of a task, and says what came of it. Never rejects. */
+import type { StageEntry } from "./protocol.js";
+import { isObject, readMessage, readStages } from "./message.js";
+import type { Parsed } from "./message.js";
+import type { Problem, ProblemCode } from "./problem.js";
+import { parseRev } from "./rev.js";
+
+/** As much of `fetch` as the client uses. */
+export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/** What a poll needs to know. */
+export interface PollRequest {
+  readonly fetch: Fetch;
+  /** Gives the address; it may throw. */
+  readonly url: () => string;
+  readonly taskId: string;
+  /** Gives the token. */
+  readonly token: () => Promise<string>;
+  /** What is held of the task; the answer is `unchanged` while that is current. */
+  readonly rev: string | null;
+  /** Gives the poll up. */
+  readonly signal: AbortSignal;
+}
+
+/** The state of a task as an answer holds it. */
+export interface PolledState {
+  readonly rev: string;
+  readonly stages: readonly StageEntry[];
+  readonly messages: readonly Parsed[];
+}
+
+/** What came of a poll. */
+export interface PollResult {
+  /** The state; null if the task has none; left out if there was no such answer. */
+  readonly answer?: PolledState | null | "unchanged";
+  /** Why there is no answer. */
+  readonly problem?: Problem;
+  /** The server understood and said no, with this status. */
+  readonly refusedWith?: number;
+  /** The pause that the server asked for, in milliseconds; 0 or NaN if it asked for none. */
+  readonly afterMs?: number;
+}
+
+/** Asks once. */
+export async function poll(request: PollRequest): Promise<PollResult> {
+  const { fetch, url, taskId, rev, signal } = request;
+  let code: ProblemCode = "TOKEN_FAILED";
+  try {
+    const token = await request.token();
+    code = "POLL_FAILED";
+    const response = await fetch(url(), {
+      headers: {
+        Authorization: `Bearer ${token}`,
+        ...(rev !== null && { "If-None-Match": `"${rev}"` }),
+      },
+      cache: "no-store", // or the browser's cache would answer in the server's place
+      signal,
+    });
+    const { status } = response;
+    const afterMs = Number(response.headers.get("Retry-After")) * 1000;
+    if (status === 304 && rev !== null) {
+      return { answer: "unchanged", afterMs };
+    }
+    const body: unknown = JSON.parse(await response.text());
+    return { ...(status === 200 ? readState(taskId, body) : readError(taskId, status, body)), afterMs };
+  } catch (cause) {
+    return { problem: { code, message: String(cause), taskId, cause } };
+  }
+}
+
+function readState(taskId: string, body: unknown): PollResult {
+  if (
+    !isObject(body) ||
+    body.taskId !== taskId ||
+    !parseRev(body.rev) ||
+    !Array.isArray(body.messages)
+  ) {
+    throw new Error("not a state of the task");
+  }
+  const messages = body.messages.map(readMessage);
+  return { answer: { rev: body.rev as string, stages: readStages(body.stages), messages } };
+}
+
+function readError(taskId: string, status: number, body: unknown): PollResult {
+  const error = isObject(body) && body.error;
+  if (!isObject(error) || typeof error.code !== "string") {
+    throw new Error(`status ${status}`);
+  }
+  const problem = { code: error.code, message: String(error.message), taskId };
+  return status === 404 ? { answer: null } : { problem, refusedWith: status };
+}

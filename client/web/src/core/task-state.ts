@@ -1,0 +1,85 @@
+import type {
+  CompletePayload,
+  ErrorPayload,
+  ProgressUpdatePayload,
+  StageEntry,
+} from "./protocol.js";
+
+/**
+ * How a task is doing:
+ *
+ * - `connecting`: nothing is known yet.
+ * - `unknown`: the server has no state of it: it has not begun, or its state has expired.
+ * - `running`: it is being worked on.
+ * - `interrupted`: it failed, and may go on.
+ * - `lost`: the job gave no sign of life any more (`JOB_LOST`); it may go on.
+ * - `complete`, `failed`: it has ended.
+ * - `refused`: the server doesn't let us watch it; `refusal` says why.
+ */
+export type TaskStatus =
+  "connecting" | "unknown" | "running" | "interrupted" | "lost" | "complete" | "failed" | "refused";
+
+/** When a task may be done. */
+export interface TimeEstimate {
+  /** The time that remained at `receivedAt`, in seconds. */
+  readonly seconds: number;
+  /** How sure the job is, from 0 to 1. */
+  readonly confidence: number;
+  /** When the estimate arrived, in milliseconds since 1970 by this machine's clock. */
+  readonly receivedAt: number;
+}
+
+/** Why the server doesn't let us watch a task. */
+export interface Refusal {
+  /** The server's code, such as `FORBIDDEN`. */
+  readonly code: string;
+  /** The server's words. */
+  readonly message: string;
+}
+
+/** All that is known of a task. It never changes: a change makes a new one. */
+export interface TaskState {
+  readonly taskId: string;
+  readonly status: TaskStatus;
+  /** The revision of this state; null while nothing is known. */
+  readonly rev: string | null;
+  /** From 0 to 100, the largest of this run; null while unknown. */
+  readonly percentage: number | null;
+  /** The stage the task is in; null while unknown. */
+  readonly stage: string | null;
+  /** The stages so far, oldest first, at most the last 32. */
+  readonly stages: readonly StageEntry[];
+  /** The latest `progress_update` as the job wrote it, with the members that only job and page know. */
+  readonly progress: ProgressUpdatePayload | null;
+  /** When it may be done; null while unknown. */
+  readonly estimate: TimeEstimate | null;
+  /** The result, once `complete`. */
+  readonly result: CompletePayload | null;
+  /** What the job failed with, while `failed`, `interrupted` or `lost`. */
+  readonly error: ErrorPayload | null;
+  /** Why it can't be watched, while `refused`. */
+  readonly refusal: Refusal | null;
+  /** It has ended: `complete` or `failed`. */
+  readonly done: boolean;
+  /** The state may be out of date, since the server can't be reached. */
+  readonly stale: boolean;
+}
+
+/** The state of a task of which nothing is known yet. */
+export function blankTask(taskId: string): TaskState {
+  return {
+    taskId,
+    status: "connecting",
+    rev: null,
+    percentage: null,
+    stage: null,
+    stages: [],
+    progress: null,
+    estimate: null,
+    result: null,
+    error: null,
+    refusal: null,
+    done: false,
+    stale: false,
+  };
+}

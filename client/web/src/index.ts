@@ -1,0 +1,27 @@
+/**
+ * Live progress of long jobs, from a progressd broker: the client, without a framework.
+ *
+ * @packageDocumentation
+ */
+export { ProgressClient } from "./core/client.js";
+export type { ProgressClientOptions } from "./core/client.js";
+export type {
+  ConnectionStatus,
+  ProgressEvents,
+  ProgressEventTarget,
+  ProgressListener,
+  StageEntered,
+  TaskEventDetail,
+} from "./core/events.js";
+export type { Problem, ProblemCode } from "./core/problem.js";
+export type { Refusal, TaskState, TaskStatus, TimeEstimate } from "./core/task-state.js";
+export type { TokenProvider } from "./core/tokens.js";
+export type { WebSocketConstructor, WebSocketLike } from "./core/socket.js";
+export type { Fetch } from "./core/poll.js";
+export type {
+  CompletePayload,
+  ErrorPayload,
+  ProgressUpdatePayload,
+  StageEntry,
+  TimeEstimatePayload,
+} from "./core/protocol.js";

@@ -1,0 +1,30 @@
+/**
+ * An estimate that doesn't jump about: what jobs estimate is noisy, and people take a number that
+ * leaps for a lie. New estimates move the expected end only part of the way, the more the surer
+ * they are; and it is shown in steps that get finer towards the end.
+ */
+import type { TimeEstimate } from "../core/task-state.js";
+
+const LEAST_WEIGHT = 0.2;
+
+/** When the task is expected to end, in milliseconds since 1970, from when it was so far. */
+export function expectedEnd(soFar: number | null, estimate: TimeEstimate): number {
+  const end = estimate.receivedAt + estimate.seconds * 1000;
+  const weight = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * estimate.confidence ** 2;
+  return soFar === null ? end : soFar + (end - soFar) * weight;
+}
+
+/** The step, in seconds, in which so many seconds are shown. */
+function stepOf(seconds: number): number {
+  return seconds < 60 ? 5 : seconds < 600 ? 60 : seconds < 3600 ? 300 : 900;
+}
+
+/**
+ * What to show of the remaining time, in seconds, from what is shown: it stays while it is no
+ * more than a step off, so that it doesn't flicker between two steps. Never less than a step.
+ */
+export function shownSeconds(shown: number | null, seconds: number): number {
+  const step = stepOf(seconds);
+  const rounded = Math.max(step, Math.ceil(seconds / step) * step);
+  return shown !== null && rounded > shown && rounded - shown <= step ? shown : rounded;
+}
