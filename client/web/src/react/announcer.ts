@@ -27,7 +27,7 @@ export class Announcer {
   take(state: TaskState, texts: ProgressTexts): void {
     const before = this.#mark;
     const now = (this.#mark = markOf(state));
-    if (before === null) {
+    if (before === null || before.status === "connecting") {
       return;
     }
     const text = announcement(before, now, texts);

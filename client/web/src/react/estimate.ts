@@ -5,7 +5,7 @@
  */
 import type { TimeEstimate } from "../core/task-state.js";
 
-const LEAST_WEIGHT = 0.2;
+const LEAST_WEIGHT = 0.1;
 
 /** When the task is expected to end, in milliseconds since 1970, from when it was so far. */
 export function expectedEnd(soFar: number | null, estimate: TimeEstimate): number {
@@ -20,11 +20,14 @@ function stepOf(seconds: number): number {
 }
 
 /**
- * What to show of the remaining time, in seconds, from what is shown: it stays while it is no
- * more than a step off, so that it doesn't flicker between two steps. Never less than a step.
+ * What to show of the remaining time, in seconds, from what is shown: that stays while it is no
+ * more than a step and a half too much or a step too little, so that it doesn't flicker between
+ * two steps. Never less than a step.
  */
 export function shownSeconds(shown: number | null, seconds: number): number {
   const step = stepOf(seconds);
-  const rounded = Math.max(step, Math.ceil(seconds / step) * step);
-  return shown !== null && rounded > shown && rounded - shown <= step ? shown : rounded;
+  const tooMuch = shown === null ? Infinity : shown - seconds;
+  return tooMuch >= -step && tooMuch <= 1.5 * step && shown !== null
+    ? shown
+    : Math.max(step, Math.ceil(seconds / step) * step);
 }
