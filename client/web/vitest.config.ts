@@ -18,6 +18,7 @@ export default defineConfig({
       { test: { ...components, name: "react 19" } },
       {
         resolve: {
+          mainFields: ["module"], // CommonJS would require the other React
           alias: [
             { find: /^react(\/.*)?$/, replacement: react18("react$1") },
             { find: /^react-dom(\/.*)?$/, replacement: react18("react-dom$1") },

@@ -8,34 +8,34 @@ import { dirname, join, resolve } from "node:path";
 const run = (command, args, cwd) => execFileSync(command, args, { cwd, encoding: "utf8" });
 const project = mkdtempSync(join(tmpdir(), "progressd-package-"));
 try {
-  const [{ filename, files }] = JSON.parse(
-    run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", project]),
-  );
-  const strays = files.filter(({ path }) => !/^(dist\/|package\.json$|README\.md$)/.test(path));
-  if (strays.length > 0) {
-    throw new Error(`in the package, but not of it: ${strays.map(({ path }) => path)}`);
-  }
+    const [{ filename, files }] = JSON.parse(
+        run("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", project]),
+    );
+    const strays = files.filter(({ path }) => !/^(dist\/|package\.json$|README\.md$)/.test(path));
+    if (strays.length > 0) {
+        throw new Error(`in the package, but not of it: ${strays.map(({ path }) => path)}`);
+    }
 
-  writeFileSync(
-    join(project, "package.json"),
-    '{ "name": "fresh", "private": true, "type": "module" }',
-  );
-  run(
-    "npm",
-    ["install", "--offline", "--no-audit", "--legacy-peer-deps", join(project, filename)],
-    project,
-  );
-  // The peers are those of this package's own tests.
-  const peers = ["react", "@types/react", "csstype", "zustand"];
-  for (const name of [...peers, "@tanstack/react-query", "@tanstack/query-core"]) {
-    const link = join(project, "node_modules", name);
-    mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(resolve("node_modules", name), link);
-  }
+    writeFileSync(
+        join(project, "package.json"),
+        '{ "name": "fresh", "private": true, "type": "module" }',
+    );
+    run(
+        "npm",
+        ["install", "--offline", "--no-audit", "--legacy-peer-deps", join(project, filename)],
+        project,
+    );
+    // The peers are those of this package's own tests.
+    const peers = ["react", "@types/react", "csstype", "zustand"];
+    for (const name of [...peers, "@tanstack/react-query", "@tanstack/query-core"]) {
+        const link = join(project, "node_modules", name);
+        mkdirSync(dirname(link), { recursive: true });
+        symlinkSync(resolve("node_modules", name), link);
+    }
 
-  writeFileSync(
-    join(project, "import.js"),
-    `import { ProgressClient } from "@progressd/client";
+    writeFileSync(
+        join(project, "import.js"),
+        `import { ProgressClient } from "@progressd/client";
      import { TaskProgress, useTaskProgress } from "@progressd/client/react";
      import { createProgressStore } from "@progressd/client/zustand";
      import { taskProgressQuery } from "@progressd/client/react-query";
@@ -45,12 +45,12 @@ try {
      if (client.connection !== "idle" || store.getState().connection !== "idle") process.exit(1);
      if (query.queryKey[1] !== "42" || !TaskProgress || !useTaskProgress) process.exit(1);
      import.meta.resolve("@progressd/client/style.css");`,
-  );
-  run("node", ["import.js"], project);
+    );
+    run("node", ["import.js"], project);
 
-  writeFileSync(
-    join(project, "types.tsx"),
-    `import { ProgressClient, type TaskState } from "@progressd/client";
+    writeFileSync(
+        join(project, "types.tsx"),
+        `import { ProgressClient, type TaskState } from "@progressd/client";
      import { ProgressProvider, TaskProgress } from "@progressd/client/react";
      import { createProgressStore } from "@progressd/client/zustand";
      import { taskProgressQuery } from "@progressd/client/react-query";
@@ -70,20 +70,20 @@ try {
          <TaskProgress taskId="42" title="A talk" />
        </ProgressProvider>
      );`,
-  );
-  for (const [module, moduleResolution] of [
-    ["ESNext", "bundler"],
-    ["Node16", "node16"],
-  ]) {
-    const options = ["--strict", "--noEmit", "--target", "ES2022", "--jsx", "react-jsx"];
-    const how = ["--module", module, "--moduleResolution", moduleResolution];
-    run(resolve("node_modules/.bin/tsc"), [...options, ...how, "types.tsx"], project);
-    console.log(`package: types are right under ${moduleResolution}`);
-  }
-  console.log(`package: ${filename}, ${files.length} files, imports as ES modules`);
+    );
+    for (const [module, moduleResolution] of [
+        ["ESNext", "bundler"],
+        ["Node16", "node16"],
+    ]) {
+        const options = ["--strict", "--noEmit", "--target", "ES2022", "--jsx", "react-jsx"];
+        const how = ["--module", module, "--moduleResolution", moduleResolution];
+        run(resolve("node_modules/.bin/tsc"), [...options, ...how, "types.tsx"], project);
+        console.log(`package: types are right under ${moduleResolution}`);
+    }
+    console.log(`package: ${filename}, ${files.length} files, imports as ES modules`);
 } catch (error) {
-  console.error(error.message, error.stdout ?? "");
-  process.exitCode = 1;
+    console.error(error.message, error.stdout ?? "");
+    process.exitCode = 1;
 } finally {
-  rmSync(project, { recursive: true, force: true });
+    rmSync(project, { recursive: true, force: true });
 }

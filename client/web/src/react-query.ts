@@ -69,7 +69,11 @@ export function followTasks(queryClient: QueryClient, client: ProgressClient): (
 }
 
 /** What the server first tells of a task. */
-function firstState(client: ProgressClient, taskId: string, signal: AbortSignal): Promise<TaskState> {
+function firstState(
+  client: ProgressClient,
+  taskId: string,
+  signal: AbortSignal,
+): Promise<TaskState> {
   return new Promise((resolve, reject) => {
     const ending = new AbortController();
     const look = (): void => {

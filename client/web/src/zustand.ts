@@ -51,7 +51,8 @@ export function createProgressStore(
   }));
   client.addEventListener(
     "TaskChanged",
-    ({ detail }) => store.setState(({ tasks }) => ({ tasks: { ...tasks, [detail.taskId]: detail } })),
+    ({ detail }) =>
+      store.setState(({ tasks }) => ({ tasks: { ...tasks, [detail.taskId]: detail } })),
     options,
   );
   client.addEventListener(

@@ -14,10 +14,16 @@ test("follows the client, and keeps the last state of what is watched no more", 
   await socket().open();
   socket().tell(subscribed(null));
   socket().tell(progress(1, 10));
-  expect(store.getState()).toMatchObject({ connection: "live", tasks: { [TASK]: { percentage: 10 } } });
+  expect(store.getState()).toMatchObject({
+    connection: "live",
+    tasks: { [TASK]: { percentage: 10 } },
+  });
   stop();
   await vi.advanceTimersByTimeAsync(1_000);
-  expect(store.getState()).toMatchObject({ connection: "idle", tasks: { [TASK]: { percentage: 10 } } });
+  expect(store.getState()).toMatchObject({
+    connection: "idle",
+    tasks: { [TASK]: { percentage: 10 } },
+  });
   store.getState().remove(TASK);
   expect(store.getState().tasks).toEqual({});
   ending.abort();

@@ -62,7 +62,10 @@ export async function poll(request: PollRequest): Promise<PollResult> {
       return { answer: "unchanged", afterMs };
     }
     const body: unknown = JSON.parse(await response.text());
-    return { ...(status === 200 ? readState(taskId, body) : readError(taskId, status, body)), afterMs };
+    return {
+      ...(status === 200 ? readState(taskId, body) : readError(taskId, status, body)),
+      afterMs,
+    };
   } catch (cause) {
     return { problem: { code, message: String(cause), taskId, cause } };
   }

@@ -132,7 +132,11 @@ export class Task {
     const done = state.result !== null || (state.error !== null && !state.error.retryable);
     const stale = !this.#confirmed && !done && state.rev !== null;
     const next: TaskState = { ...state, done, stale, status: this.#status(state, done) };
-    if (Object.keys(next).some((key) => next[key as keyof TaskState] !== this.state[key as keyof TaskState])) {
+    if (
+      Object.keys(next).some(
+        (key) => next[key as keyof TaskState] !== this.state[key as keyof TaskState],
+      )
+    ) {
       this.state = next;
     }
   }

@@ -32,7 +32,11 @@ test.each([
   ["too little", { ...good, payload: { ...payload, percentage: -1 } }, "BAD_MESSAGE"],
   ["infinity", JSON.stringify(good).replace(":50", ":1e999"), "BAD_MESSAGE"],
   ["null for text", { ...good, payload: { ...payload, stage: null } }, "BAD_MESSAGE"],
-  ["text for an optional number", { ...good, payload: { ...payload, bytesTotal: "" } }, "BAD_MESSAGE"],
+  [
+    "text for an optional number",
+    { ...good, payload: { ...payload, bytesTotal: "" } },
+    "BAD_MESSAGE",
+  ],
   ["an object for stages", subscribed(rev(1), TASK, {} as never), "BAD_MESSAGE"],
 ])("%s: keeps the state, says so, and goes on", async (_, message, code) => {
   const { client, socket, problems } = await live();

@@ -5,8 +5,16 @@ afterEach(() => void vi.unstubAllGlobals());
 
 test.each([
   ["https://a.example", "wss://a.example/ws/progress", "https://a.example/api/progress/42"],
-  ["http://a.example:8080/", "ws://a.example:8080/ws/progress", "http://a.example:8080/api/progress/42"],
-  ["wss://a.example/live", "wss://a.example/live/ws/progress", "https://a.example/live/api/progress/42"],
+  [
+    "http://a.example:8080/",
+    "ws://a.example:8080/ws/progress",
+    "http://a.example:8080/api/progress/42",
+  ],
+  [
+    "wss://a.example/live",
+    "wss://a.example/live/ws/progress",
+    "https://a.example/live/api/progress/42",
+  ],
 ])("%s", (base, webSocket, state) => {
   expect(webSocketUrl(base)).toBe(webSocket);
   expect(stateUrl(new URL(base), "42")).toBe(state);

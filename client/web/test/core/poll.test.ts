@@ -1,13 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import {
-  TASK,
-  answer,
-  blocked,
-  progress,
-  rev,
-  settle,
-  state,
-} from "../support/fake-server.js";
+import { TASK, answer, blocked, progress, rev, settle, state } from "../support/fake-server.js";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => {
@@ -18,7 +10,9 @@ afterEach(() => {
 /** A client that polls, and has just learnt of 10 %. */
 async function polling(headers: Record<string, string> = {}) {
   const world = await blocked();
-  world.fetch.mockImplementation(async () => answer(200, state(rev(1), [progress(1, 10)]), headers));
+  world.fetch.mockImplementation(async () =>
+    answer(200, state(rev(1), [progress(1, 10)]), headers),
+  );
   await vi.advanceTimersByTimeAsync(1_000);
   world.fetch.mockClear();
   return world;
@@ -28,7 +22,10 @@ test("sends token and ETag, and keeps the browser's cache out of it", async () =
   const { fetch } = await polling();
   await vi.advanceTimersByTimeAsync(2_000);
   expect(fetch.mock.calls[0]![1]).toMatchObject({
-    headers: { Authorization: expect.stringContaining("Bearer token of 42"), "If-None-Match": `"${rev(1)}"` },
+    headers: {
+      Authorization: expect.stringContaining("Bearer token of 42"),
+      "If-None-Match": `"${rev(1)}"`,
+    },
     cache: "no-store",
   });
 });
@@ -133,7 +130,9 @@ test("what is wrong in an answer is told, and the rest is taken", async () => {
 
 test("401 asks for a fresh token", async () => {
   const { fetch, tokens, problems } = await polling();
-  fetch.mockImplementation(async () => answer(401, { error: { code: "UNAUTHORIZED", message: "" } }));
+  fetch.mockImplementation(async () =>
+    answer(401, { error: { code: "UNAUTHORIZED", message: "" } }),
+  );
   await vi.advanceTimersByTimeAsync(2_000);
   expect(problems().at(-1)).toBe("UNAUTHORIZED");
   const asked = tokens.mock.calls.length;
@@ -145,15 +144,22 @@ test("401 asks for a fresh token", async () => {
 
 test("403 of the server's own ends it with an error", async () => {
   const { client, fetch } = await polling();
-  fetch.mockImplementation(async () => answer(403, { error: { code: "FORBIDDEN", message: "no" } }));
+  fetch.mockImplementation(async () =>
+    answer(403, { error: { code: "FORBIDDEN", message: "no" } }),
+  );
   await vi.advanceTimersByTimeAsync(2_000);
-  expect(client.getState(TASK)).toMatchObject({ status: "refused", refusal: { code: "FORBIDDEN" } });
+  expect(client.getState(TASK)).toMatchObject({
+    status: "refused",
+    refusal: { code: "FORBIDDEN" },
+  });
   expect(client.connection).toBe("idle");
 });
 
 test("404 of the server's own is a task without state", async () => {
   const { client, fetch } = await blocked();
-  fetch.mockImplementation(async () => answer(404, { error: { code: "NOT_FOUND", message: "no" } }));
+  fetch.mockImplementation(async () =>
+    answer(404, { error: { code: "NOT_FOUND", message: "no" } }),
+  );
   await vi.advanceTimersByTimeAsync(1_000);
   expect(client.getState(TASK)!.status).toBe("unknown");
   expect(client.connection).toBe("polling");

@@ -151,7 +151,10 @@ describe("reconnection", () => {
     expect(problems()).toEqual(["FORBIDDEN"]);
     expect(told("ProblemReported")[0]!.closeCode).toBe(4403);
     expect(client.connection).toBe("idle");
-    expect(client.getState(TASK)).toMatchObject({ status: "refused", refusal: { code: "FORBIDDEN" } });
+    expect(client.getState(TASK)).toMatchObject({
+      status: "refused",
+      refusal: { code: "FORBIDDEN" },
+    });
     await vi.advanceTimersByTimeAsync(600_000);
     expect(sockets).toHaveLength(1);
   });

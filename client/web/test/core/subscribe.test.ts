@@ -46,7 +46,11 @@ test("takes one connection for any number of tasks, and one subscription a task"
   client.subscribe("a");
   await settle();
   expect(sockets).toHaveLength(1);
-  expect(socket().heard("subscribe").map(({ taskId }) => taskId)).toEqual(["a", "b", "c"]);
+  expect(
+    socket()
+      .heard("subscribe")
+      .map(({ taskId }) => taskId),
+  ).toEqual(["a", "b", "c"]);
 });
 
 test("unsubscribes when the last watcher left, and not before a second has passed", async () => {

@@ -1,7 +1,15 @@
 import { expect, test } from "vitest";
 import type { TaskMessage } from "../../src/core/message.js";
 import { Task } from "../../src/core/task.js";
-import { TASK, complete, estimate, failure, progress, rev, stageChange } from "../support/fake-server.js";
+import {
+  TASK,
+  complete,
+  estimate,
+  failure,
+  progress,
+  rev,
+  stageChange,
+} from "../support/fake-server.js";
 
 const given = (...messages: object[]) => {
   const task = new Task(TASK);
@@ -36,13 +44,23 @@ test("a reset forgets all", () => {
   const task = given(progress(1, 60), complete(2));
   const reset = { type: "reset", taskId: TASK, rev: rev(3, "run2"), payload: {} };
   task.receive(reset as TaskMessage);
-  expect(task.state).toMatchObject({ status: "running", percentage: null, result: null, stages: [] });
+  expect(task.state).toMatchObject({
+    status: "running",
+    percentage: null,
+    result: null,
+    stages: [],
+  });
 });
 
 test("a new run forgets all, also when its reset was missed", () => {
   const task = given(progress(1, 60), complete(2));
   expect(task.answered(rev(9, "run2"), [entry("download")])).toBe(true);
-  expect(task.state).toMatchObject({ result: null, done: false, stage: "download", percentage: null });
+  expect(task.state).toMatchObject({
+    result: null,
+    done: false,
+    stage: "download",
+    percentage: null,
+  });
   expect(task.answered(rev(2), [])).toBe(false); // an old answer
   expect(task.state.stage).toBe("download");
 });

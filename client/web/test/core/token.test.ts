@@ -54,7 +54,12 @@ test("subscribes again when the token has expired, and when it is refused", asyn
 
 test.each([
   ["fails", () => Promise.reject(new Error("no session"))],
-  ["throws", () => { throw new Error("no session"); }],
+  [
+    "throws",
+    () => {
+      throw new Error("no session");
+    },
+  ],
   ["gives no text", () => undefined as unknown as string],
 ])("a provider that %s is told of, and asked again", async (_, broken) => {
   const { client, socket, tokens, problems } = setUp();
@@ -89,7 +94,11 @@ test("a token that comes after the connection is gone is not sent over the next"
   give("late");
   await settle();
   expect(sockets).toHaveLength(2);
-  expect(socket().heard("subscribe").map(({ token }) => token)).toEqual(["token of 42, 2"]);
+  expect(
+    socket()
+      .heard("subscribe")
+      .map(({ token }) => token),
+  ).toEqual(["token of 42, 2"]);
 });
 
 test("no token ever is in an address", async () => {

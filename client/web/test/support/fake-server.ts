@@ -78,7 +78,12 @@ export function complete(n: number, taskId = TASK) {
 }
 
 export function failure(n: number, code = "DECODER", retryable = false) {
-  return { type: "error", taskId: TASK, rev: rev(n), payload: { code, message: "broken", retryable } };
+  return {
+    type: "error",
+    taskId: TASK,
+    rev: rev(n),
+    payload: { code, message: "broken", retryable },
+  };
 }
 
 export function subscribed(head: string | null, taskId = TASK, stages: object[] = []) {
@@ -104,8 +109,8 @@ export function state(head: string, messages: object[], done = false) {
 export function setUp(options: Partial<ProgressClientOptions> = {}) {
   const sockets: FakeSocket[] = [];
   const tokens = vi.fn(async (taskId: string) => `token of ${taskId}, ${tokens.mock.calls.length}`);
-  const fetch = vi.fn(
-    async (_url: string, _init: RequestInit): Promise<Response> => answer(503, "<html>"),
+  const fetch = vi.fn(async (_url: string, _init: RequestInit): Promise<Response> =>
+    answer(503, "<html>"),
   );
   const client = new ProgressClient({
     url: "https://broker.example",
@@ -119,8 +124,9 @@ export function setUp(options: Partial<ProgressClientOptions> = {}) {
     },
     ...options,
   });
-  const events: { [T in keyof ProgressEvents]: { type: T; detail: ProgressEvents[T] } }[keyof ProgressEvents][] =
-    [];
+  const events: {
+    [T in keyof ProgressEvents]: { type: T; detail: ProgressEvents[T] };
+  }[keyof ProgressEvents][] = [];
   for (const type of EVENT_TYPES) {
     client.addEventListener(type, (event) => {
       events.push({ type, detail: event.detail } as (typeof events)[number]);
@@ -136,10 +142,14 @@ export function setUp(options: Partial<ProgressClientOptions> = {}) {
     socket: () => sockets.at(-1)!,
     /** The details of the events of one type. */
     told: <T extends keyof ProgressEvents>(type: T) =>
-      events.filter((event) => event.type === type).map(({ detail }) => detail as ProgressEvents[T]),
+      events
+        .filter((event) => event.type === type)
+        .map(({ detail }) => detail as ProgressEvents[T]),
     /** The codes of the problems told so far. */
     problems: () =>
-      events.filter(({ type }) => type === "ProblemReported").map(({ detail }) => (detail as any).code),
+      events
+        .filter(({ type }) => type === "ProblemReported")
+        .map(({ detail }) => (detail as any).code),
   };
 }
 
