@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   TASK,
@@ -66,6 +67,16 @@ describe("the heartbeat", () => {
     expect(socket().heard("ping")).toHaveLength(2);
     page.dispatchEvent(new Event("offline")); // while a pong is being waited for
     expect(socket().heard("ping")).toHaveLength(2);
+  });
+
+  test("nothing listens and no timer runs when there is nothing to watch", async () => {
+    const page = new EventTarget();
+    vi.stubGlobal("addEventListener", page.addEventListener.bind(page));
+    const { socket } = await live();
+    expect(getEventListeners(page, "online")).toHaveLength(1);
+    socket().tell(complete(1));
+    expect(getEventListeners(page, "online")).toHaveLength(0);
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   test("checks at once on waking from sleep", async () => {
@@ -224,6 +235,26 @@ describe("polling", () => {
     const polls = fetch.mock.calls.length;
     await vi.advanceTimersByTimeAsync(25_000);
     expect(fetch).toHaveBeenCalledTimes(polls);
+  });
+
+  test("goes on while WebSocket is tried at once, in vain, as the network comes back", async () => {
+    const page = new EventTarget();
+    vi.stubGlobal("addEventListener", page.addEventListener.bind(page));
+    const { client, sockets, socket, fetch } = await blocked();
+    fetch.mockImplementation(async () =>
+      Response.json(
+        { taskId: TASK, rev: rev(3), done: false, stages: [], messages: [progress(3, 30)] },
+        { headers: { "Retry-After": "30" } },
+      ),
+    );
+    await vi.advanceTimersByTimeAsync(1_000);
+    const polls = fetch.mock.calls.length;
+    page.dispatchEvent(new Event("online"));
+    await settle();
+    expect(fetch).toHaveBeenCalledTimes(polls + 1);
+    expect(sockets).toHaveLength(7);
+    socket().drop();
+    expect(client.connection).toBe("polling");
   });
 
   test("ends with the task", async () => {

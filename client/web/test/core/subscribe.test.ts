@@ -188,4 +188,8 @@ test("subscribes again after a refusal that may pass, with growing pauses", asyn
     await vi.advanceTimersByTimeAsync(pause * 0.01);
     expect(socket().heard("subscribe")).toHaveLength(before + 1);
   }
+  socket().tell(subscribed(null)); // the next refusal is the first again
+  socket().tell(refused("UNAVAILABLE", true));
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(socket().heard("subscribe")).toHaveLength(5);
 });

@@ -101,6 +101,37 @@ test("a token that comes after the connection is gone is not sent over the next"
   ).toEqual(["token of 42, 2"]);
 });
 
+test("of two tokens asked for at once the newer is sent", async () => {
+  const { socket, tokens } = await live();
+  let give = (_token: string) => {};
+  tokens.mockImplementationOnce(() => new Promise((resolve) => (give = resolve)));
+  const expiring = { type: "token_expiring", taskId: TASK, payload: {} };
+  socket().tell(expiring);
+  socket().tell(expiring);
+  await settle();
+  give("older");
+  await settle();
+  expect(
+    socket()
+      .heard("subscribe")
+      .map(({ token }) => token),
+  ).toEqual(["token of 42, 1", "token of 42, 3"]);
+});
+
+test("a poll after 4401 goes with a fresh token", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(0);
+  const { client, socket, tokens, fetch } = setUp();
+  client.subscribe(TASK);
+  for (let attempt = 0; attempt < 6; attempt++) {
+    await socket().open();
+    socket().drop(4401);
+    await vi.advanceTimersByTimeAsync(1);
+  }
+  expect(tokens).toHaveBeenCalledTimes(7);
+  const { Authorization } = fetch.mock.calls[0]![1].headers as Record<string, string>;
+  expect(Authorization).toBe("Bearer token of 42, 7");
+});
+
 test("no token ever is in an address", async () => {
   const { sockets, fetch } = await blocked();
   for (const { url } of sockets) {
