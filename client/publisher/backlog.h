@@ -1,7 +1,7 @@
 /* What a job has told and Redis doesn't have yet, in order.
  *
- * Receives   messages: backlog_put() (publisher.c, from the job's threads)
- * Hands on   the next to be sent: backlog_take() (publisher.c, the publisher's thread)
+ * Receives   messages: backlog_put() (sender.c, from the job's threads)
+ * Hands on   the next to be sent: backlog_take() (sender.c, its thread)
  * Owns       the messages in it; no lock of its own
  *
  *   1. An update replaces one that waits at the end. One that has something behind it is sent if
