@@ -288,7 +288,7 @@ def test_a_task_that_was_used_before_has_ended_until_it_is_reset(loaded, job):
     first("complete /1")
     assert first.close() == "OK"
     second = job("again")
-    assert second("stage a") == "OK"
+    assert second("stage a") in ("OK", "DONE")  # its sign of life may have been refused already
     assert second("flush 5000") == "DONE"
     assert second("update 1 0 0") == "DONE"
     assert second("error").startswith("DONE PROGRESS_DONE ")
