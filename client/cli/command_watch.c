@@ -123,7 +123,7 @@ const struct command command_watch = {
     "\n"
     "On a terminal one line is drawn again and again, in colours unless NO_COLOR is set;\n"
     "elsewhere lines follow each other, at most one a second for the progress itself. Times are\n"
-    "minutes and seconds; `speed` is what the job says it is.\n"
+    "minutes and seconds; the speed is the job's own word, in bytes a second.\n"
     "\n"
     "The way is WebSocket. A lost connection is tried again five times, with growing random\n"
     "waits; then the task is polled over HTTP, and every minute WebSocket is tried once more.\n"

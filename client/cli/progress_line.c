@@ -10,6 +10,7 @@
 #define BAR_MIN 8
 #define LABEL_MAX 24 /* columns, where there is room for a bar */
 #define DURATION_MAX_S 1e9
+#define SPEED_MOST 1e18
 
 void duration_format(double seconds, char ret_text[DURATION_SIZE])
 {
@@ -21,6 +22,20 @@ void duration_format(double seconds, char ret_text[DURATION_SIZE])
     } else {
         snprintf(ret_text, DURATION_SIZE, "%lu:%02lu", whole / 60, whole % 60);
     }
+}
+
+void speed_format(double bytes_a_second, char ret_text[SPEED_SIZE])
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB", "PB"};
+    double speed = bytes_a_second < SPEED_MOST ? bytes_a_second : SPEED_MOST;
+    size_t unit = 0;
+
+    while (unit + 1 < ARRAY_LEN(units) && speed >= 999.5) { /* which would be shown as 1000 */
+        speed /= 1000;
+        unit++;
+    }
+    snprintf(ret_text, SPEED_SIZE, "%.*f %s/s", unit > 0 && speed < 9.95 ? 1 : 0, speed,
+             units[unit]);
 }
 
 /* ── The bar ─────────────────────────────────────────────────────────────────────────────────── */
@@ -54,7 +69,7 @@ static void write_bar(struct text *text, double percentage, size_t columns,
  */
 static void write_numbers(struct text *text, const struct progress_line *line, size_t columns)
 {
-    char parts[3][48] = {"", "", ""}, duration[DURATION_SIZE];
+    char parts[3][48] = {"", "", ""}, duration[DURATION_SIZE], speed[SPEED_SIZE];
 
     if (line->percentage >= 0) {
         snprintf(parts[0], sizeof parts[0], GAP "%5.1f %%", line->percentage);
@@ -64,7 +79,8 @@ static void write_numbers(struct text *text, const struct progress_line *line, s
         snprintf(parts[1], sizeof parts[1], GAP "%s left", duration);
     }
     if (line->speed >= 0) {
-        snprintf(parts[2], sizeof parts[2], GAP "speed %.3g", line->speed);
+        speed_format(line->speed, speed);
+        snprintf(parts[2], sizeof parts[2], GAP "%s", speed);
     }
     for (size_t i = 0, used = 0; i < ARRAY_LEN(parts); i++) {
         used += strlen(parts[i]);

@@ -351,7 +351,7 @@ def test_a_job_is_watched_to_its_completion(broker, url, publish):
     with Watch("watch-1", url, broker.token("watch-1")) as watch:
         watch.wait_for("over WebSocket")
         publish("watch-1", "stage_change", fromStage=None, toStage="converting")
-        publish("watch-1", "progress_update", percentage=40, stage="upload", processingSpeed=2.5)
+        publish("watch-1", "progress_update", percentage=40, stage="upload", processingSpeed=128e3)
         publish("watch-1", "time_estimate", estimatedTimeRemaining=65, confidence=1)
         watch.wait_for("1:0")
         publish("watch-1", "complete", resultUrl="file:///result", duration=61)
@@ -359,7 +359,7 @@ def test_a_job_is_watched_to_its_completion(broker, url, publish):
     lines = watch.output.splitlines()
     assert all(PLAIN_LINE.fullmatch(line) for line in lines), watch.output
     assert any(re.search(r"[✓+] converting  0:0\d$", line) for line in lines), watch.output
-    assert any(re.search(r" upload   40\.0 %  1:0\d left  speed 2\.5$", line) for line in lines)
+    assert any(re.search(r" upload   40\.0 %  1:0\d left  128 kB/s$", line) for line in lines)
     assert re.search(r"[✓+] complete in 1:01  file:///result$", lines[-1])
     assert "\x1b" not in watch.output and "\r" not in watch.output
 

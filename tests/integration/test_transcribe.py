@@ -139,6 +139,22 @@ def test_progress_never_goes_back_and_ends_with_all_bytes(transcribe, watch, spe
     assert confidences == sorted(confidences)
 
 
+def test_the_speed_is_bytes_a_second(transcribe, watch, speech):
+    channel = watch("speed")
+    transcribe(speech, "speed")
+    messages = channel.messages_until("complete", "error")
+
+    checked = 0
+    for update, estimate in zip(messages, messages[1:]):
+        payload = update["payload"]
+        if "processingSpeed" in payload and estimate["type"] == "time_estimate":
+            left = payload["bytesTotal"] - payload["bytesProcessed"]
+            assert estimate["payload"]["estimatedTimeRemaining"] == pytest.approx(
+                left / payload["processingSpeed"], rel=0.01, abs=0.02)
+            checked += left > 0
+    assert checked > 0
+
+
 def test_a_file_that_is_no_audio_ends_the_task_with_an_error(transcribe, redis, tmp_path):
     audio = tmp_path / 'no "audio" \\ here.wav'
     audio.write_text("words")

@@ -14,18 +14,18 @@ static const char *rendered(const struct progress_line *line, size_t width, bool
     return text.data ? text.data : "";
 }
 
-static const struct progress_line whole = {"upload", 50, 65, 3.25};
+static const struct progress_line whole = {"upload", 50, 65, 128000};
 
 Test(progress_line, a_wide_terminal_shows_everything)
 {
     cr_expect_str_eq(
         rendered(&whole, 80, false, false),
-        "upload  ####################--------------------   50.0 %  1:05 left  speed 3.25");
+        "upload  ####################--------------------   50.0 %  1:05 left  128 kB/s");
 }
 
 Test(progress_line, without_a_width_there_is_no_bar)
 {
-    cr_expect_str_eq(rendered(&whole, 0, true, false), "upload   50.0 %  1:05 left  speed 3.25");
+    cr_expect_str_eq(rendered(&whole, 0, true, false), "upload   50.0 %  1:05 left  128 kB/s");
 }
 
 Test(progress_line, what_is_unknown_is_left_out)
@@ -53,7 +53,7 @@ Test(progress_line, the_bar_moves_by_eighths_in_utf8)
 Test(progress_line, it_fits_any_width)
 {
     static const struct progress_line lines[] = {
-        {"upload", 50, 65, 3.25},
+        {"upload", 50, 65, 128000},
         {"a stage with a very long name that hardly fits", 99.96, 360000, 1e30},
         {"", 0, 0, 0},
         {"waiting", -1, -1, -1},
@@ -96,5 +96,24 @@ Test(progress_line, durations_are_minutes_or_hours)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         duration_format(cases[i].seconds, text);
         cr_expect_str_eq(text, cases[i].text);
+    }
+}
+
+Test(progress_line, speeds_have_units_that_keep_them_short)
+{
+    static const struct {
+        double speed;
+        const char *text;
+    } cases[] = {
+        {0, "0 B/s"},        {0.4, "0 B/s"},       {2.6, "3 B/s"},       {999, "999 B/s"},
+        {999.4, "999 B/s"},  {999.6, "1.0 kB/s"},  {1000, "1.0 kB/s"},   {9940, "9.9 kB/s"},
+        {9960, "10 kB/s"},   {128000, "128 kB/s"}, {999400, "999 kB/s"}, {999600, "1.0 MB/s"},
+        {1.3e6, "1.3 MB/s"}, {42e9, "42 GB/s"},    {7e12, "7.0 TB/s"},   {999.9e15, "1000 PB/s"},
+        {1e300, "1000 PB/s"}};
+    char text[SPEED_SIZE];
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        speed_format(cases[i].speed, text);
+        cr_expect_str_eq(text, cases[i].text, "%s", text);
     }
 }
