@@ -20,7 +20,7 @@ void outbox_deinit(struct outbox *outbox)
     }
     mem_free(outbox->queue);
     bytes_unref(outbox->begun);
-    *outbox = (struct outbox){NULL};
+    *outbox = (struct outbox){0};
 }
 
 uint32_t outbox_waiting(const struct outbox *outbox)

@@ -32,7 +32,7 @@ static const char *text_of(const struct outbox_batch *batch)
 
 Test(outbox, an_empty_one_has_nothing_to_write)
 {
-    struct outbox outbox = {NULL};
+    struct outbox outbox = {0};
     struct outbox_batch batch;
 
     cr_assert(outbox_is_empty(&outbox));
@@ -45,7 +45,7 @@ Test(outbox, an_empty_one_has_nothing_to_write)
 
 Test(outbox, what_waits_comes_in_order_and_before_frames_of_tasks)
 {
-    struct outbox outbox = {NULL};
+    struct outbox outbox = {0};
     struct bytes *frame = bytes_of("frame");
     struct outbox_batch batch;
 
@@ -68,7 +68,7 @@ Test(outbox, a_write_may_end_at_any_byte)
     const char *whole = "begun-one-two-FRAME-NEXT-";
 
     for (size_t first = 0; first <= strlen(whole); first++) {
-        struct outbox outbox = {NULL};
+        struct outbox outbox = {0};
         struct bytes *frames[] = {bytes_of("FRAME-"), bytes_of("NEXT-")};
         struct outbox_batch batch;
         char written[64] = "";
@@ -98,7 +98,7 @@ Test(outbox, a_write_may_end_at_any_byte)
 
 Test(outbox, a_frame_that_was_begun_is_finished_first_and_kept_until_then)
 {
-    struct outbox outbox = {NULL};
+    struct outbox outbox = {0};
     struct bytes *frame = bytes_of("frame");
     struct outbox_batch batch;
 
@@ -119,7 +119,7 @@ Test(outbox, a_frame_that_was_begun_is_finished_first_and_kept_until_then)
 
 Test(outbox, frames_of_tasks_have_to_wait_while_more_waits_than_a_batch_holds)
 {
-    struct outbox outbox = {NULL};
+    struct outbox outbox = {0};
     struct outbox_batch batch;
 
     for (int i = 0; i < OUTBOX_BATCH; i++) {
@@ -134,7 +134,7 @@ Test(outbox, frames_of_tasks_have_to_wait_while_more_waits_than_a_batch_holds)
 
 Test(outbox, the_last_one_can_be_replaced)
 {
-    struct outbox outbox = {NULL};
+    struct outbox outbox = {0};
     struct outbox_batch batch;
 
     put(&outbox, "kept ");
@@ -148,7 +148,7 @@ Test(outbox, the_last_one_can_be_replaced)
 
 Test(outbox, running_out_of_memory_leaves_it_as_it_was_and_lets_the_bytes_go)
 {
-    struct outbox outbox = {NULL};
+    struct outbox outbox = {0};
     struct bytes *lost = bytes_of("lost");
 
     mem_fail_nth(1);
