@@ -281,7 +281,7 @@ HEAD = re.compile(r"(progressd library version=)(\d+) (state_ttl=)(\d+)")
 
 
 def library(newer_by=0, state_ttl=86400):
-    """The library, of a newer version or with another setting; it has a function `mark`."""
+    """The library, of a newer (or older) version or with another setting; it has a function `mark`."""
     text = program("proto/progress.lua").read_text(encoding="utf-8")
     text = HEAD.sub(lambda head: f"{head[1]}{int(head[2]) + newer_by} {head[3]}{state_ttl}", text)
     return text + "\nredis.register_function('mark', function() return 1 end)\n"
@@ -291,8 +291,23 @@ def functions(redis):
     return redis.cli("FUNCTION", "LIST", "LIBRARYNAME", "progress")
 
 
+def test_an_older_library_is_replaced(redis, launch):
+    redis.start()
+    redis.cli("-x", "FUNCTION", "LOAD", stdin=library(newer_by=-1))
+    broker = launch(redis.url)
+    expect_service(broker, redis)
+    assert "mark" not in functions(redis)
+
+
+def test_an_older_library_that_somebody_loads_later_is_replaced_too(redis, launch):
+    redis.start()
+    broker = launch(redis.url, options=["--resync-interval", "0.2"])
+    expect_service(broker, redis)
+    redis.cli("-x", "FUNCTION", "LOAD", "REPLACE", stdin=library(newer_by=-1))
+    eventually(lambda: "mark" not in functions(redis), 15)
+
+
 def test_a_library_of_other_settings_is_replaced(redis, launch):
-    """As an older version is: but there is none that is older than the first."""
     redis.start()
     redis.cli("-x", "FUNCTION", "LOAD", stdin=library(state_ttl=5))
     broker = launch(redis.url)
