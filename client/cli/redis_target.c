@@ -14,7 +14,8 @@
 static int embedded_url(const struct redis_target_options *options, struct text *url)
 {
     const char *set = option_or_environment(options->state_dir, "PROGRESSD_STATE_DIR", NULL);
-    char directory[PATH_MAX], path[PATH_MAX + sizeof "/" STATE_DIR_REDIS_SOCKET];
+    char directory[PATH_MAX], here[PATH_MAX] = "";
+    char path[2 * PATH_MAX + sizeof "/" STATE_DIR_REDIS_SOCKET];
 
     if (!set) {
         int rc = state_dir_default(environ, directory);
@@ -23,7 +24,12 @@ static int embedded_url(const struct redis_target_options *options, struct text 
         }
         set = directory;
     }
-    if (snprintf(path, sizeof path, "%s/" STATE_DIR_REDIS_SOCKET, set) >= (int)sizeof path) {
+    /* A URL has no place for a path that begins here. */
+    if (set[0] != '/' && !getcwd(here, sizeof here)) {
+        return -errno;
+    }
+    if (snprintf(path, sizeof path, "%s%s%s/" STATE_DIR_REDIS_SOCKET, here, here[0] ? "/" : "",
+                 set) >= (int)sizeof path) {
         return -ENAMETOOLONG;
     }
     redis_url_of_socket(path, url);

@@ -1,6 +1,7 @@
 """`progressctl publish` with messages on standard input, one a line."""
 import json
 import subprocess
+from pathlib import Path
 
 from support.broker import build_directory, environment, program
 from support.redis_server import RedisServer
@@ -32,6 +33,16 @@ def test_publish_takes_a_message_a_line(redis, broker):
     assert (status, len(revs), err) == (0, 3, [])
     assert stored(redis, "in-1", "progress_update")["percentage"] == 6
     assert stored(redis, "in-1", "complete") == {"resultUrl": "/r", "duration": 1}
+
+
+def test_a_state_directory_may_be_named_from_here(redis, broker):
+    socket = Path(redis.cli("CONFIG", "GET", "unixsocket").split()[-1])
+    done = subprocess.run([program("client/cli/progressctl"), "publish", "--state-dir",
+                           socket.parent.name, "in-here", "progress_update",
+                           '{"percentage":1,"stage":"s"}'], cwd=socket.parent.parent, check=False,
+                          capture_output=True, env=environment(), timeout=30)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert stored(redis, "in-here", "progress_update")["percentage"] == 1
 
 
 def test_publish_finds_the_task_in_each_line(redis, broker):
