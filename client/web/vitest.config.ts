@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 
 const react18 = (path: string) =>
   fileURLToPath(new URL(`./test/react-18/node_modules/${path}`, import.meta.url));
@@ -14,7 +14,14 @@ const components = {
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "core", include: ["test/**/*.test.ts"], environment: "node" } },
+      {
+        test: {
+          name: "core",
+          include: ["test/**/*.test.ts"],
+          exclude: [...configDefaults.exclude, "test/browser/**"],
+          environment: "node",
+        },
+      },
       { test: { ...components, name: "react 19" } },
       {
         resolve: {
