@@ -1,13 +1,14 @@
 """scripts/run, as a newcomer calls it: broker, Redis and a real job, and nothing left afterwards."""
 import os
 import pty
+import re
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from support.broker import SANITIZER_REPORT, build_directory, environment
+from support.broker import SANITIZER_REPORT, build_directory, environment, http_get
 from support.deadline import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,10 +25,10 @@ def speech(directory):
 class Run:
     """scripts/run at a terminal of its own."""
 
-    def __init__(self, state_dir, *args):
+    def __init__(self, state_dir, *args, env=None):
         self.state_dir = Path(state_dir)
         self.output = ""
-        env = environment({"PROGRESSD_BUILD": str(build_directory())})
+        env = environment({"PROGRESSD_BUILD": str(build_directory()), **(env or {})})
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
             command = [str(ROOT / "scripts/run"), "--state-dir", str(state_dir), *args]
@@ -98,6 +99,34 @@ def test_it_stays_up_until_ctrl_c_and_leaves_nothing_behind(directory, speech):
     asked = time.monotonic()
     assert run.wait() == 130, run.output
     assert time.monotonic() - asked < 15
+
+
+@pytest.mark.skipif(subprocess.run([ROOT / "scripts/has-node"], check=False).returncode != 0,
+                    reason="the page takes Node 20 or newer")
+def test_it_serves_the_page_with_the_token_where_no_server_sees_it(directory, speech):
+    run = Run(f"{directory}/page", speech)
+    run.read_until("Ctrl-C ends it.")
+    found = re.search(r"Browser +(http://[0-9.:]+/)#token=(\S+)&tasks=demo$", run.output, re.M)
+    assert found, run.output
+    address, token = found.groups()
+    status, page = http_get(address)
+    assert status == 200 and '<div id="page">' in page
+    assert http_get(f"{address}{re.search('assets/[^ ]+[.]js', page)[0]}")[0] == 200
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert http_get(f"{address}api/progress/demo", bearer)[0] == 200
+    run.press_ctrl_c()
+    assert run.wait() == 130
+
+
+def test_without_node_it_says_so_and_shows_the_terminal_view(directory, speech, tmp_path):
+    old = tmp_path / "node"
+    old.write_text("#!/bin/sh\necho 18\n")
+    old.chmod(0o755)
+    run = Run(f"{directory}/no-node", "--once", speech,
+              env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert run.wait() == 0, run.output
+    assert "without Node 20 or newer there is no page" in run.output
+    assert "Browser " not in run.output and "complete" in run.output
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing_behind(directory):
