@@ -46,7 +46,8 @@ export function TaskProgress({ taskId, title, className, children }: TaskProgres
         <span className="progressd-status">{statusText(task, texts)}</span>
         <TimeEstimate taskId={taskId} />
       </p>
-      <StageIndicator taskId={taskId} />
+      {/* Of a single stage the status says as much. */}
+      {task.stages.length > 1 && <StageIndicator taskId={taskId} />}
       <Outcome task={task} />
       <footer className="progressd-foot">
         {task.stale && <span className="progressd-stale">{texts.stale}</span>}
