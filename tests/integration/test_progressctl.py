@@ -353,7 +353,7 @@ def test_a_job_is_watched_to_its_completion(broker, url, publish):
         publish("watch-1", "stage_change", fromStage=None, toStage="converting")
         publish("watch-1", "progress_update", percentage=40, stage="upload", processingSpeed=128e3)
         publish("watch-1", "time_estimate", estimatedTimeRemaining=65, confidence=1)
-        watch.wait_for("1:0")
+        watch.wait_for("%  1:0")
         publish("watch-1", "complete", resultUrl="file:///result", duration=61)
         assert watch.wait() == COMPLETE
     lines = watch.output.splitlines()
