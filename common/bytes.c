@@ -43,8 +43,3 @@ void bytes_unref(struct bytes *bytes)
         mem_free(bytes);
     }
 }
-
-void bytes_unref_at(struct bytes **bytes)
-{
-    bytes_unref(*bytes);
-}

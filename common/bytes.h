@@ -32,7 +32,4 @@ struct bytes *bytes_ref(struct bytes *bytes);
 /* Gives a reference back; the last one frees. Accepts NULL. */
 void bytes_unref(struct bytes *bytes);
 
-/* For CLEANUP. */
-void bytes_unref_at(struct bytes **bytes);
-
 #endif

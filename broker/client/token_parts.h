@@ -9,9 +9,7 @@
 
 #include "common/base64.h"
 #include "proto/json.h"
-
-/* Longest token, in characters, that is looked at. */
-#define TOKEN_MAX 4096
+#include "proto/message.h" /* TOKEN_MAX */
 
 struct token_parts {
     char text[TOKEN_MAX + 1];                        /* the token, with a NUL behind */

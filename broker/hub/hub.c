@@ -197,11 +197,6 @@ void hub_unsubscribe(struct hub *hub, struct subscription *subscription)
     }
 }
 
-bool hub_is_connected(const struct hub *hub)
-{
-    return redis_link_is_up(hub->room.link);
-}
-
 /* ── Opening and closing ─────────────────────────────────────────────────────────────────────── */
 
 static void finish_closing(struct hub *hub)

@@ -1,8 +1,9 @@
-/* The table of watched tasks: each task's state, who watches it, and how it is kept true.
+/* The table of watched tasks: from when to when each is watched, and when it is compared with
+ * Redis.
  *
- * Receives   subscriptions, from session.c and poller.c; messages and replies, by redis_link
- * Hands on   news: on_ready, on_news, on_failed of each subscription, which then collects frames
- * Owns       the tasks and the link to Redis; borrows the subscriptions
+ * Receives   subscriptions, from watcher.c and poller.c; messages and replies, by redis_link
+ * Hands on   news: on_ready, on_news, on_failed of each subscription (watch.c), which then collects
+ * frames Owns       the tasks and the link to Redis; borrows the subscriptions
  *
  * A task is watched from its first subscription until `linger` after its last one; watch.h tells
  * what that means. Who subscribes while it is watched costs Redis nothing. After a reconnect the
@@ -52,8 +53,5 @@ int hub_subscribe(struct hub *hub, struct subscription *subscription, const char
 
 /* Ends a subscription; no event comes for it any more. */
 void hub_unsubscribe(struct hub *hub, struct subscription *subscription);
-
-/* Whether the link to Redis is up now. */
-bool hub_is_connected(const struct hub *hub);
 
 #endif

@@ -1,6 +1,6 @@
 /* A client's connection: HTTP/1.1 requests, and after an upgrade WebSocket, until it closes.
  *
- * Receives   an accepted socket (clients.c); answers and frames (session.c, poller.c)
+ * Receives   an accepted socket (session.c); answers and frames (session.c, poller.c)
  * Hands on   on_request, on_message and the rest, by the table of events
  * Owns       the stream, the request being read, the parser, the outbox
  *
@@ -136,11 +136,5 @@ void connection_close(struct connection *connection, enum close_code code);
 
 /* Closes without a further word. */
 void connection_abort(struct connection *connection);
-
-/* Whether it waits for the socket to take bytes. */
-static inline bool connection_is_blocked(const struct connection *connection)
-{
-    return connection->blocked;
-}
 
 #endif

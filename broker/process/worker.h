@@ -4,7 +4,7 @@
  * Hands on   a line "ready" on the control pipe once it accepts; its numbers in its metrics slot
  * Owns       the loop and everything on it: hub, sessions, listener
  *
- * Control pipe (supervisor.h): the lines "stop <close code>" end the worker: it stops accepting,
+ * Control pipe (control.h): the lines "stop <close code>" end the worker: it stops accepting,
  * sends its clients away with that code, and ends when they are gone or after shutdown-timeout. The
  * pipe's end means that the supervisor is gone: the same as "stop 1001". SIGTERM is the same as
  * "stop 1012"; SIGINT is ignored, since a terminal sends it to every process and the supervisor

@@ -229,11 +229,6 @@ void redis_connection_pause(struct redis_connection *connection, bool paused)
     }
 }
 
-uint32_t redis_connection_in_flight(const struct redis_connection *connection)
-{
-    return connection->pending_count;
-}
-
 /* ── Opening ─────────────────────────────────────────────────────────────────────────────────── */
 
 static void on_authenticated(void *context, const redisReply *reply)

@@ -68,9 +68,6 @@ int redis_connection_send(struct redis_connection *connection, redis_reply_fn on
 /* Stops reading, or goes on: for who can't take more messages now. */
 void redis_connection_pause(struct redis_connection *connection, bool paused);
 
-/* Commands whose replies have not come yet. */
-uint32_t redis_connection_in_flight(const struct redis_connection *connection);
-
 void redis_connection_close(struct redis_connection *connection);
 
 /* For argument lists. */

@@ -423,11 +423,6 @@ int redis_link_command(struct redis_link *link, redis_reply_fn on_reply, void *c
     return redis_connection_send(&link->commands, on_reply, context, argc, argv);
 }
 
-uint32_t redis_link_in_flight(const struct redis_link *link)
-{
-    return link->commands_exist ? redis_connection_in_flight(&link->commands) : 0;
-}
-
 void redis_link_pause(struct redis_link *link, bool paused)
 {
     if (link->state == LINK_UP) {

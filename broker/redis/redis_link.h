@@ -73,9 +73,6 @@ int redis_link_subscribe(struct redis_link *link, const char *command, struct sp
 int redis_link_command(struct redis_link *link, redis_reply_fn on_reply, void *context, int argc,
                        const struct span *argv) MUST_CHECK;
 
-/* Commands whose replies have not come yet. */
-uint32_t redis_link_in_flight(const struct redis_link *link);
-
 /* Stops taking messages, or goes on; for an owner with too much in flight. */
 void redis_link_pause(struct redis_link *link, bool paused);
 

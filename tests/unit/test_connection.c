@@ -376,7 +376,7 @@ Test(connection, who_pipelines_and_does_not_read_is_not_read_either)
         n = write(fixture->peer, request + sent % len, len - sent % len);
         turn(fixture);
     }
-    cr_assert(connection_is_blocked(&fixture->connection));
+    cr_assert(fixture->connection.blocked);
     cr_assert(!fixture->connection.stream.wants_read);
     cr_assert_leq(metric_read(&fixture->metrics, METRIC_BYTES_RECEIVED), 2 * STREAM_READ_MAX);
     send_budget = SIZE_MAX; /* and all is answered once it reads */
@@ -995,7 +995,7 @@ Test(connection, finishes_the_frame_it_has_begun_then_sends_what_is_newest)
     send_budget = 6; /* o0 and half of o1 */
     turn(fixture);
     cr_assert_eq(fixture->frames_taken, 2);
-    cr_assert(connection_is_blocked(&fixture->connection));
+    cr_assert(fixture->connection.blocked);
     for (size_t i = 0; i < 3; i++) { /* meanwhile newer ones take the place of all of them */
         bytes_unref(fixture->frames[i]);
         fixture->frames[i] = NULL;

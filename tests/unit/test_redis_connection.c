@@ -198,11 +198,11 @@ Test(redis_connection, writes_the_commands_of_a_turn_together_and_hands_replies_
     cr_assert_str_eq(heard(&fixture), "", "nothing before the turn ends");
     turn(&fixture);
     cr_assert_str_eq(heard(&fixture), "*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$4\r\na\r\nb\r\n");
-    cr_assert_eq(redis_connection_in_flight(&fixture.connection), 2);
+    cr_assert_eq(fixture.connection.pending_count, 2);
     say(&fixture, "+PONG\r\n-ERR no\r\n");
     turn(&fixture);
     cr_assert_str_eq(fixture.log, "PONG; ERR no; ");
-    cr_assert_eq(redis_connection_in_flight(&fixture.connection), 0);
+    cr_assert_eq(fixture.connection.pending_count, 0);
     tear_down(&fixture);
 }
 
@@ -245,7 +245,7 @@ Test(redis_connection, keeps_the_order_over_a_thousand_commands)
             heard(&fixture);
         }
     }
-    cr_assert_eq(redis_connection_in_flight(&fixture.connection), 6);
+    cr_assert_eq(fixture.connection.pending_count, 6);
     for (int i = 0; i < 6; i++) {
         say(&fixture, "+z\r\n");
     }
