@@ -3,7 +3,7 @@
  * A FAMILY (type, name, help) is followed by its ROWs (name in the code, label or ""), which are
  * METRIC_<name>. Rows of one family stand in the order of the enum they count, where they count
  * one: METRIC_REQUEST_ERROR_INVALID_MESSAGE + enum error_code (proto/messages.json), and
- * METRIC_AUTH_MISSING + enum auth_failure (broker/client/auth.h).
+ * METRIC_AUTH_MISSING + enum auth_failure (broker/auth/auth.h).
  *
  * A gauge is summed over the workers like a counter: "1 when up" reads as how many are up.
  */

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/client/front.h"
-#include "broker/client/sessions.h"
-#include "broker/client/web_cache.h"
 #include "broker/net/listener.h"
 #include "broker/process/control.h"
+#include "broker/session/front.h"
+#include "broker/session/sessions.h"
+#include "broker/web/web_cache.h"
 #include "common/log.h"
 
 #define MODULE "worker"

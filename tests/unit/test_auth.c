@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/client/auth.h"
-#include "broker/client/token_parts.h"
+#include "broker/auth/auth.h"
+#include "broker/auth/token_parts.h"
 #include "common/base64.h"
 #include "common/mem.h"
 

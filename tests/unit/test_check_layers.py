@@ -28,7 +28,7 @@ class CheckLayers(unittest.TestCase):
         status, said = self.check({
             "common/map.c": '#include "common/map.h"\n#include <time.h>\n',
             "proto/message.c": '#include "common/map.h"\n#include "proto/message.h"\n',
-            "broker/client/session.c": '#include "broker/client/session.h"\n#include "broker/client/watcher.h"\n',
+            "broker/session/session.c": '#include "broker/session/session.h"\n#include "broker/session/watcher.h"\n',
             "broker/hub/hub.c": '#include <uv.h>\n#include "proto/message.h"\n',
             "client/cli/watch.c": '#include "client/cli/screen.h"\n#include "proto/message.h"\n',
         })
@@ -54,8 +54,8 @@ class CheckLayers(unittest.TestCase):
                             "client/cli/ may not include client/publisher/")
 
     def test_within_the_broker_includes_run_one_way(self):
-        self.assert_refused({"broker/hub/hub.c": '#include "broker/client/session.h"\n'},
-                            "broker/hub/hub may not include broker/client/session")
+        self.assert_refused({"broker/hub/hub.c": '#include "broker/session/session.h"\n'},
+                            "broker/hub/hub may not include broker/session/session")
         self.assert_refused({"broker/net/stream.h": '#include "broker/net/connection.h"\n'},
                             "broker/net/stream may not include broker/net/connection")
 

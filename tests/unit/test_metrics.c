@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "broker/client/auth.h"
+#include "broker/auth/auth.h"
 #include "common/map.h"
 #include "common/mem.h"
 #include "common/metrics.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "broker/client/sessions.h"
+#include "broker/session/sessions.h"
 #include "common/mem.h"
 
 /* ── Sessions of a worker whose Redis is away ────────────────────────────────────────────────── */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "broker/client/token.h"
+#include "broker/auth/token.h"
 #include "common/mem.h"
 
 #define SPAN(text) ((struct span){text, strlen(text)})

@@ -1,7 +1,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "broker/client/token_cache.h"
+#include "broker/auth/token_cache.h"
 #include "common/mem.h"
 
 static struct token *new_token(const char *claims)

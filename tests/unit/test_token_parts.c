@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/client/token_parts.h"
+#include "broker/auth/token_parts.h"
 
 #define SPAN(text) ((struct span){text, strlen(text)})
 

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "broker/client/web_cache.h"
+#include "broker/web/web_cache.h"
 #include "common/mem.h"
 
 static char directory[] = "/tmp/test_web_cache.XXXXXX";

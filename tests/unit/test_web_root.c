@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "broker/client/web_root.h"
+#include "broker/web/web_root.h"
 
 /* A folder `root`, and beside it what must never be served. */
 static char directory[] = "/tmp/test_web_root.XXXXXX";

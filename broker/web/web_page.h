@@ -9,11 +9,11 @@
  * NAME-HASH.EXT in a folder `assets`, with a HASH of 8 letters, digits, - and _. The page may load
  * scripts, styles and pictures from here alone, and connect to any broker.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_WEB_PAGE_H
-#define PROGRESSD_BROKER_CLIENT_WEB_PAGE_H
+#ifndef PROGRESSD_BROKER_WEB_WEB_PAGE_H
+#define PROGRESSD_BROKER_WEB_WEB_PAGE_H
 
-#include "broker/client/front.h"
 #include "broker/net/connection.h"
+#include "broker/session/front.h"
 
 /* Answers the request; front->web_cache must be there. */
 void web_page_answer(const struct front *front, struct connection *connection,

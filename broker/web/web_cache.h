@@ -13,8 +13,8 @@
  * the next change might not show. The ETag is a hash of the content, and so the same on every node,
  * whenever and however the file came there.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_WEB_CACHE_H
-#define PROGRESSD_BROKER_CLIENT_WEB_CACHE_H
+#ifndef PROGRESSD_BROKER_WEB_WEB_CACHE_H
+#define PROGRESSD_BROKER_WEB_WEB_CACHE_H
 
 #include <sys/stat.h>
 

@@ -1,4 +1,4 @@
-#include "broker/client/sessions.h"
+#include "broker/session/sessions.h"
 
 #include <netinet/in.h>
 #include <string.h>

@@ -7,11 +7,11 @@
  * Every answer carries the headers of CORS (Fetch, 3.2) when the request's origin is allowed, so
  * that a page can read errors too, and the ETag and Retry-After of a state.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_HTTP_ANSWER_H
-#define PROGRESSD_BROKER_CLIENT_HTTP_ANSWER_H
+#ifndef PROGRESSD_BROKER_SESSION_HTTP_ANSWER_H
+#define PROGRESSD_BROKER_SESSION_HTTP_ANSWER_H
 
-#include "broker/client/front.h"
 #include "broker/net/connection.h"
+#include "broker/session/front.h"
 
 struct http_answer {
     int status;

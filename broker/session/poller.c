@@ -1,4 +1,4 @@
-#include "broker/client/poller.h"
+#include "broker/session/poller.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 #include <strings.h>
 #include <sys/time.h>
 
-#include "broker/client/http_answer.h"
+#include "broker/session/http_answer.h"
 #include "common/mem.h"
 #include "proto/message.h"
 

@@ -1,10 +1,10 @@
-#include "broker/client/token.h"
+#include "broker/auth/token.h"
 
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
-#include "broker/client/token_parts.h"
+#include "broker/auth/token_parts.h"
 #include "common/mem.h"
 #include "proto/redis_contract.h"
 

@@ -7,10 +7,10 @@
  * Bounded by number and by bytes: who was not asked for the longest time goes first. It knows no
  * time; a token that has expired is found like any other, and auth takes it out.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_TOKEN_CACHE_H
-#define PROGRESSD_BROKER_CLIENT_TOKEN_CACHE_H
+#ifndef PROGRESSD_BROKER_AUTH_TOKEN_CACHE_H
+#define PROGRESSD_BROKER_AUTH_TOKEN_CACHE_H
 
-#include "broker/client/token.h"
+#include "broker/auth/token.h"
 #include "common/list.h"
 #include "common/map.h"
 

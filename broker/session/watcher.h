@@ -9,11 +9,11 @@
  * are not: a subscription that has news is put in `pending`, and at the turn's end its frames are
  * collected from where it is, in the order of revs.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_WATCHER_H
-#define PROGRESSD_BROKER_CLIENT_WATCHER_H
+#ifndef PROGRESSD_BROKER_SESSION_WATCHER_H
+#define PROGRESSD_BROKER_SESSION_WATCHER_H
 
-#include "broker/client/front.h"
 #include "broker/net/connection.h"
+#include "broker/session/front.h"
 
 struct watcher {
     const struct front *front;

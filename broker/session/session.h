@@ -8,12 +8,12 @@
  * Paths: /ws/progress and /ws/progress/{taskId} are WebSocket, /api/progress/{taskId} is the HTTP
  * API; all others are files, if web-root is set.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_SESSION_H
-#define PROGRESSD_BROKER_CLIENT_SESSION_H
+#ifndef PROGRESSD_BROKER_SESSION_SESSION_H
+#define PROGRESSD_BROKER_SESSION_SESSION_H
 
-#include "broker/client/front.h"
-#include "broker/client/poller.h"
-#include "broker/client/watcher.h"
+#include "broker/session/front.h"
+#include "broker/session/poller.h"
+#include "broker/session/watcher.h"
 
 struct session;
 

@@ -1,4 +1,4 @@
-#include "broker/client/token_parts.h"
+#include "broker/auth/token_parts.h"
 
 #include <string.h>
 #include <strings.h>

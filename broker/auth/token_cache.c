@@ -1,4 +1,4 @@
-#include "broker/client/token_cache.h"
+#include "broker/auth/token_cache.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "broker/client/web_page.h"
+#include "broker/web/web_page.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -6,9 +6,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-#include "broker/client/http_answer.h"
-#include "broker/client/web_cache.h"
-#include "broker/client/web_root.h"
+#include "broker/session/http_answer.h"
+#include "broker/web/web_cache.h"
+#include "broker/web/web_root.h"
 
 /* Scripts of our own alone; pictures also within styles, where build tools put small ones; and
  * connections to whichever broker the page is told to watch. */

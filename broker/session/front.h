@@ -1,10 +1,10 @@
 /* What everything that serves one client shares with all the others in its worker. */
-#ifndef PROGRESSD_BROKER_CLIENT_FRONT_H
-#define PROGRESSD_BROKER_CLIENT_FRONT_H
+#ifndef PROGRESSD_BROKER_SESSION_FRONT_H
+#define PROGRESSD_BROKER_SESSION_FRONT_H
 
 #include <uv.h>
 
-#include "broker/client/auth.h"
+#include "broker/auth/auth.h"
 #include "broker/config/config.h"
 #include "broker/hub/hub.h"
 #include "common/metrics.h"

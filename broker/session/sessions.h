@@ -8,12 +8,12 @@
  * told 503 with a Retry-After. While max-handshakes clients have not finished their first request
  * nobody is accepted, so that the loop serves those who are in.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_SESSIONS_H
-#define PROGRESSD_BROKER_CLIENT_SESSIONS_H
+#ifndef PROGRESSD_BROKER_SESSION_SESSIONS_H
+#define PROGRESSD_BROKER_SESSION_SESSIONS_H
 
 #include <sys/socket.h>
 
-#include "broker/client/session.h"
+#include "broker/session/session.h"
 
 struct sessions;
 

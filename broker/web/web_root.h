@@ -12,8 +12,8 @@
  * The folder itself is opened anew each time, and may be a symlink: so one that is put in its place
  * while the broker runs is the one that is served.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_WEB_ROOT_H
-#define PROGRESSD_BROKER_CLIENT_WEB_ROOT_H
+#ifndef PROGRESSD_BROKER_WEB_WEB_ROOT_H
+#define PROGRESSD_BROKER_WEB_WEB_ROOT_H
 
 #include <sys/stat.h>
 

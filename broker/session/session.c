@@ -1,11 +1,11 @@
-#include "broker/client/session.h"
+#include "broker/session/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/client/http_answer.h"
-#include "broker/client/web_page.h"
+#include "broker/session/http_answer.h"
+#include "broker/web/web_page.h"
 #include "proto/redis_contract.h"
 #include "proto/ws_handshake.h"
 

@@ -7,11 +7,11 @@
  * A poll is a subscription that ends as soon as it is answered. So there is one way to a task's
  * state, and polls that come within `linger` of each other cost Redis nothing.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_POLLER_H
-#define PROGRESSD_BROKER_CLIENT_POLLER_H
+#ifndef PROGRESSD_BROKER_SESSION_POLLER_H
+#define PROGRESSD_BROKER_SESSION_POLLER_H
 
-#include "broker/client/front.h"
 #include "broker/net/connection.h"
+#include "broker/session/front.h"
 
 struct poll;
 

@@ -1,4 +1,4 @@
-#include "broker/client/http_answer.h"
+#include "broker/session/http_answer.h"
 
 #include <string.h>
 #include <time.h>

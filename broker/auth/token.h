@@ -8,8 +8,8 @@
  * an exact task id, or the beginning of task ids and a `*`. Anything else in them makes the
  * token invalid, since a name that never matches is a mistake that should be found at once.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_TOKEN_H
-#define PROGRESSD_BROKER_CLIENT_TOKEN_H
+#ifndef PROGRESSD_BROKER_AUTH_TOKEN_H
+#define PROGRESSD_BROKER_AUTH_TOKEN_H
 
 #include <stdbool.h>
 #include <stdint.h>

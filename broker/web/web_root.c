@@ -1,4 +1,4 @@
-#include "broker/client/web_root.h"
+#include "broker/web/web_root.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "broker/client/watcher.h"
+#include "broker/session/watcher.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
-#include "broker/client/auth.h"
+#include "broker/auth/auth.h"
 
 #include <errno.h>
 #include <jwt.h>
 #include <openssl/sha.h>
 #include <string.h>
 
-#include "broker/client/token_cache.h"
-#include "broker/client/token_parts.h"
+#include "broker/auth/token_cache.h"
+#include "broker/auth/token_parts.h"
 #include "common/mem.h"
 
 _Static_assert(SHA256_DIGEST_LENGTH == TOKEN_DIGEST_SIZE, "the cache is asked by SHA-256");

@@ -4,8 +4,8 @@
  * Hands on   what the header says, and the text of the claims
  * Owns       copies, within the struct
  */
-#ifndef PROGRESSD_BROKER_CLIENT_TOKEN_PARTS_H
-#define PROGRESSD_BROKER_CLIENT_TOKEN_PARTS_H
+#ifndef PROGRESSD_BROKER_AUTH_TOKEN_PARTS_H
+#define PROGRESSD_BROKER_AUTH_TOKEN_PARTS_H
 
 #include "common/base64.h"
 #include "proto/json.h"

@@ -12,10 +12,10 @@
  * A verified token is remembered by its SHA-256 until it expires, so that a thousand clients that
  * come back at once cost a thousand hashes. A refused one isn't remembered.
  */
-#ifndef PROGRESSD_BROKER_CLIENT_AUTH_H
-#define PROGRESSD_BROKER_CLIENT_AUTH_H
+#ifndef PROGRESSD_BROKER_AUTH_AUTH_H
+#define PROGRESSD_BROKER_AUTH_AUTH_H
 
-#include "broker/client/token.h"
+#include "broker/auth/token.h"
 #include "broker/config/config.h"
 
 /* name, the metrics' label, the sentence for a client */

@@ -1,4 +1,4 @@
-#include "broker/client/web_cache.h"
+#include "broker/web/web_cache.h"
 
 #include <errno.h>
 #include <openssl/sha.h>
