@@ -223,5 +223,7 @@ int main(int argc, char **argv)
 {
     /* Who writes to a peer that is gone learns it from the write. */
     signal(SIGPIPE, SIG_IGN);
-    return argc > 1 && is_role(argv[1]) ? become_child(argc, argv) : run(argc, argv);
+    int status = argc > 1 && is_role(argv[1]) ? become_child(argc, argv) : run(argc, argv);
+    log_end();
+    return status;
 }

@@ -1,22 +1,32 @@
-/* How a line is put together.
+/* How a line is put together, and written.
  *
  * Everything goes into one buffer on the stack; nothing is allocated and no lock is taken, so it
  * may be called when memory is out. The buffer is PIPE_BUF bytes: a whole line is one write(2) that
  * no other process' line can split. Its last TAIL_LEN bytes are kept for the line's end: a line
  * that had to be cut still has its quotes closed, and says that it was cut. A character is written
  * whole, escapes included, or not at all; so is a number, and a field's name.
+ *
+ * Standard error belongs to others too: setting O_NONBLOCK on it would change it for them. A pipe
+ * or a terminal is opened a second time instead, which gives a description of our own. What can't
+ * be opened again is asked with poll(2) before each write, and a socket is sent to with
+ * MSG_DONTWAIT.
  */
 #include "common/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "common/json_escape.h"
+#include "common/log_limit.h"
 #include "common/utc_time.h"
 
 #define LINE_MAX_LEN 4096
@@ -26,6 +36,10 @@
 static enum log_level configured_level = LOG_INFO;
 static enum log_format configured_format = LOG_LOGFMT;
 static char configured_process[32] = "progressd";
+
+static struct log_limit limit;
+static int own_fd = -1;     /* standard error opened once more, non-blocking; -1: not */
+static uint64_t lost_lines; /* that standard error didn't take */
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static const char *const format_names[] = {"logfmt", "json"};
@@ -192,11 +206,27 @@ static int index_of_name(const char *name, const char *const *names, int count)
     return -EINVAL;
 }
 
+/* Opens standard error a second time if writes to it could block. */
+static void open_own_fd(void)
+{
+    struct stat status;
+
+    if (own_fd >= 0) {
+        close(own_fd);
+        own_fd = -1;
+    }
+    if (fstat(STDERR_FILENO, &status) == 0 &&
+        (S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))) {
+        own_fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    }
+}
+
 void log_configure(enum log_level level, enum log_format format, const char *process)
 {
     configured_level = level;
     configured_format = format;
     snprintf(configured_process, sizeof(configured_process), "%s", process);
+    open_own_fd();
 }
 
 int log_level_from_name(const char *name, enum log_level *ret_level)
@@ -244,13 +274,34 @@ static void append_end(struct line *line)
     append_tail(line, json ? "}\n" : "\n");
 }
 
-void log_write(enum log_level level, const char *module, const char *message,
-               const struct log_field *fields)
+static ssize_t write_shared(const char *data, size_t len)
 {
-    if (!log_enabled(level)) {
-        return;
+    ssize_t written = send(STDERR_FILENO, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (written < 0 && errno == ENOTSOCK) {
+        struct pollfd stderr_poll = {.fd = STDERR_FILENO, .events = POLLOUT};
+        if (poll(&stderr_poll, 1, 0) > 0) {
+            written = write(STDERR_FILENO, data, len);
+        }
     }
-    int saved_errno = errno;
+    return written;
+}
+
+/* Whether standard error took the line. */
+static bool write_line(const struct line *line)
+{
+    ssize_t written;
+
+    do {
+        written = own_fd >= 0 ? write(own_fd, line->data, line->len)
+                              : write_shared(line->data, line->len);
+    } while (written < 0 && errno == EINTR);
+    return written >= 0;
+}
+
+static bool put(enum log_level level, const char *module, const char *message,
+                const struct log_field *fields)
+{
     struct line line;
     line.len = 0;
     line.cut = false;
@@ -262,11 +313,79 @@ void log_write(enum log_level level, const char *module, const char *message,
     append_text(&line, "msg", message, strlen(message));
     append_fields(&line, fields);
     append_end(&line);
+    return write_line(&line);
+}
 
-    /* Nobody is told of a line that can't be written: there is no other place to say it. */
-    ssize_t written;
-    do {
-        written = write(STDERR_FILENO, line.data, line.len);
-    } while (written < 0 && errno == EINTR);
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void log_write(enum log_level level, const char *module, const char *message,
+               const struct log_field *fields)
+{
+    int saved_errno = errno;
+
+    if (log_enabled(level) &&
+        (level == LOG_DEBUG || log_limit_admit(&limit, now_ms(), (int)level, module, message))) {
+        lost_lines += !put(level, module, message, fields);
+    }
     errno = saved_errno;
+}
+
+/* ── What was left out ───────────────────────────────────────────────────────────────────────── */
+
+#define MODULE "log"
+
+static bool report_kind(const struct log_limit_kind *kind)
+{
+    const struct log_field fields[] = {
+        LOG_TEXT("of_module", kind->module ? kind->module : ""),
+        LOG_TEXT("of", kind->message ? kind->message : ""),
+        LOG_INT("count", (int64_t)kind->left_out),
+        {LOG_FIELD_END, NULL, NULL, 0, 0},
+    };
+    return put((enum log_level)kind->level, MODULE, "lines left out", fields);
+}
+
+static bool report_lost(void)
+{
+    const struct log_field fields[] = {
+        LOG_INT("count", (int64_t)lost_lines),
+        {LOG_FIELD_END, NULL, NULL, 0, 0},
+    };
+    return put(LOG_ERROR, MODULE, "lines lost, standard error took no more", fields);
+}
+
+/* What can't be written now stays counted for the next time. */
+static void report(bool all)
+{
+    struct log_limit_kind *kind;
+
+    if (lost_lines == 0 && limit.left_out == 0) {
+        return;
+    }
+    if (lost_lines > 0) {
+        if (!report_lost()) {
+            return;
+        }
+        lost_lines = 0;
+    }
+    uint64_t now = now_ms();
+    while ((kind = log_limit_due(&limit, now, all)) != NULL && report_kind(kind)) {
+        log_limit_reported(&limit, kind);
+    }
+}
+
+void log_tick(void)
+{
+    report(false);
+}
+
+void log_end(void)
+{
+    report(true);
 }

@@ -9,7 +9,11 @@
  * Only broker/ and client/cli/ log; common/ and proto/ return what went wrong instead. Values and
  * messages are escaped, bytes that are no UTF-8 replaced, so that no input can forge a line;
  * names of fields come from the code only. Secrets are never passed in. Keeps errno, allocates
- * nothing; a line that standard error doesn't take at once is lost.
+ * nothing.
+ *
+ * The log neither floods nor blocks. Of each kind of line, which is its module and message, only so
+ * many are written as log_limit.h says; debug lines are not limited. A line that standard error
+ * does not take at once is lost. Both are counted, and log_tick() says how many.
  */
 #ifndef PROGRESSD_COMMON_LOG_H
 #define PROGRESSD_COMMON_LOG_H
@@ -23,7 +27,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 enum log_format { LOG_LOGFMT, LOG_JSON };
 
 /* Settings of this process; until then: info, logfmt, "progressd". `process` ("supervisor",
- * "worker-3") is copied, up to 31 bytes. */
+ * "worker-3") is copied, up to 31 bytes. Opens standard error once more if it is a pipe or a
+ * terminal, so that writes to it can't block; the other users of the pipe notice nothing. */
 void log_configure(enum log_level level, enum log_format format, const char *process);
 
 /* Names of the levels and formats: "error" … "debug"; "logfmt", "json". 0 or -EINVAL. */
@@ -45,10 +50,18 @@ struct log_field {
 #define LOG_SPAN(name, text_, len_) ((struct log_field){LOG_FIELD_TEXT, name, text_, len_, 0})
 #define LOG_INT(name, number_) ((struct log_field){LOG_FIELD_INT, name, NULL, 0, number_})
 
-/* Writes one line, if that level is enabled. Longer than 4 KiB it is cut at the end of a
- * character, and ends with the field cut=true. `fields` ends with LOG_FIELD_END. */
+/* Writes one line, if that level is enabled and its kind has not used up its allowance. Longer than
+ * 4 KiB it is cut at the end of a character, and ends with the field cut=true. `module` and
+ * `message` are string literals, `fields` ends with LOG_FIELD_END. */
 void log_write(enum log_level level, const char *module, const char *message,
                const struct log_field *fields);
+
+/* Says how many lines were left out or lost, some seconds after the first of them. To be called
+ * about once a second, and costs nothing while there is nothing to say. */
+void log_tick(void);
+
+/* The same at once, for the end of a process. */
+void log_end(void);
 
 /* log_event(LOG_INFO, "hub", "task watched", LOG_TEXT("task", id), LOG_INT("watchers", 3)); */
 #define log_event(level, module, message, ...)                                           \

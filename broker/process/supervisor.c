@@ -22,10 +22,13 @@
 /* What a child gets beyond shutdown-timeout, after which it has ended by itself if it can. */
 #define STOP_MARGIN_MS 1000
 
+#define TICK_MS 1000
+
 struct supervisor {
     struct config *config;
     uv_loop_t loop;
     uv_signal_t signals[3];
+    uv_timer_t tick;                      /* each TICK_MS */
     int listen_fd, config_fd, metrics_fd; /* -1: not open */
     struct metrics_page page;
     struct metrics_slot *metrics; /* its own, the page's last */
@@ -64,6 +67,7 @@ static void close_rest(struct supervisor *supervisor)
     for (size_t i = 0; i < ARRAY_LEN(supervisor->signals); i++) {
         uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
     }
+    uv_close((uv_handle_t *)&supervisor->tick, NULL);
 }
 
 static void on_redis_stopped(void *owner)
@@ -300,6 +304,11 @@ static void watch_signals(struct supervisor *supervisor)
     }
 }
 
+static void on_tick(uv_timer_t *timer)
+{
+    log_tick();
+}
+
 static void prepare_children(struct supervisor *supervisor)
 {
     const uint32_t workers = supervisor->config->workers;
@@ -323,6 +332,8 @@ static void start(struct supervisor *supervisor)
 
     supervisor->node.redis_embedded = supervisor->config->redis.kind == REDIS_URL_NONE;
     watch_signals(supervisor);
+    uv_timer_init(&supervisor->loop, &supervisor->tick);
+    uv_timer_start(&supervisor->tick, on_tick, TICK_MS, TICK_MS);
     prepare_children(supervisor);
     r = open_shared(supervisor);
     if (r < 0) {

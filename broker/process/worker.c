@@ -177,6 +177,7 @@ static void on_tick(uv_timer_t *tick)
 
     measure_delay(worker);
     timer_wheel_advance(&worker->wheel, uv_now(&worker->loop));
+    log_tick();
 }
 
 /* Before the loop waits again: all that the turn produced is written. */

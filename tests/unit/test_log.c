@@ -1,11 +1,13 @@
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/log_limit.h"
 #include "proto/json.h"
 
 /* Standard error becomes a socket that keeps writes apart, so that one line is seen to be one
@@ -170,7 +172,7 @@ Test(log, a_line_that_is_too_long_is_cut_and_stays_whole)
 
     for (int format = LOG_LOGFMT; format <= LOG_JSON; format++) {
         const char *whole_end = format == LOG_JSON ? "\"last\":\"z\"}" : " last=z";
-        log_configure(LOG_INFO, (enum log_format)format, "x");
+        log_configure(LOG_DEBUG, (enum log_format)format, "x");
         for (size_t c = 0; c < ARRAY_LEN(characters); c++) {
             size_t width = strlen(characters[c]);
             for (size_t len = 0; len + width < sizeof(text); len += width) {
@@ -178,7 +180,7 @@ Test(log, a_line_that_is_too_long_is_cut_and_stays_whole)
                 if (len < 600 || (len > 1500 && len < 3900)) {
                     continue;
                 }
-                log_event(LOG_INFO, "m", "m", LOG_SPAN("text", text, len), LOG_INT("n", 12345),
+                log_event(LOG_DEBUG, "m", "m", LOG_SPAN("text", text, len), LOG_INT("n", 12345),
                           LOG_TEXT("last", "z"));
                 const char *line = next_line(captured);
                 bool marked = strstr(line, "cut") != NULL;
@@ -207,8 +209,8 @@ Test(log, many_fields_are_cut_between_fields)
     fields[300] = (struct log_field){.kind = LOG_FIELD_END};
     for (int skip = 0; skip < 30; skip++) {
         static const char pad[] = "pppppppppppppppppppppppppppppp";
-        log_configure(LOG_INFO, LOG_JSON, pad + skip);
-        log_write(LOG_INFO, "m", "m", fields);
+        log_configure(LOG_DEBUG, LOG_JSON, pad + skip);
+        log_write(LOG_DEBUG, "m", "m", fields);
         const char *line = next_line(captured);
         assert_is_json(line);
         cr_assert_str_eq(line + strlen(line) - 12, ",\"cut\":true}");
@@ -221,6 +223,79 @@ Test(log, errno_is_kept_even_when_the_line_is_lost)
     errno = ENOENT;
     log_event(LOG_INFO, "m", "nobody reads this");
     cr_assert_eq(errno, ENOENT);
+}
+
+Test(log, a_flood_of_one_kind_is_counted_and_others_are_written)
+{
+    int captured = capture();
+
+    for (int i = 0; i < 1000; i++) {
+        log_event(LOG_WARN, "recorder", "message dropped", LOG_INT("i", i));
+    }
+    log_event(LOG_INFO, "hub", "message dropped");
+    unsigned lines = 0;
+    while (strstr(next_line(captured), "module=recorder")) {
+        lines++;
+    }
+    cr_assert(lines >= LOG_LIMIT_BURST && lines < 100, "%u lines", lines);
+    log_end();
+    char expected[128];
+    snprintf(expected, sizeof(expected),
+             "level=warn process=progressd module=log msg=\"lines left out\" of_module=recorder "
+             "of=\"message dropped\" count=%u",
+             1000 - lines);
+    assert_logfmt(captured, expected);
+    log_end();
+    char byte;
+    cr_assert_lt(recv(captured, &byte, 1, MSG_DONTWAIT), 0, "it was said twice");
+}
+
+/* Standard error becomes a pipe that is full; returns its reading end. */
+static int full_pipe(void)
+{
+    static const char page[4096];
+    int ends[2];
+
+    cr_assert_eq(pipe(ends), 0);
+    cr_assert_geq(fcntl(ends[1], F_SETPIPE_SZ, sizeof(page)), 0);
+    cr_assert_eq(write(ends[1], page, sizeof(page)), sizeof(page));
+    cr_assert_geq(dup2(ends[1], STDERR_FILENO), 0);
+    close(ends[1]);
+    return ends[0];
+}
+
+static void assert_lost_and_told(int reading)
+{
+    char buffer[8192];
+
+    alarm(30); /* a log that blocks ends the test */
+    log_event(LOG_WARN, "hub", "first");
+    log_event(LOG_WARN, "hub", "second");
+    log_tick();
+    cr_assert_eq(read(reading, buffer, sizeof(buffer)), 4096);
+    log_tick();
+    ssize_t len = read(reading, buffer, sizeof(buffer) - 1);
+    cr_assert_gt(len, 0);
+    buffer[len] = '\0';
+    cr_assert_not_null(strstr(buffer, "module=log msg=\"lines lost, standard error took no more\" "
+                                      "count=2\n"));
+    log_event(LOG_WARN, "hub", "third");
+    len = read(reading, buffer, sizeof(buffer) - 1);
+    cr_assert_gt(len, 0);
+}
+
+Test(log, a_pipe_that_nobody_reads_blocks_nothing_and_stays_as_it_is_for_others)
+{
+    int reading = full_pipe();
+
+    log_configure(LOG_INFO, LOG_LOGFMT, "x");
+    assert_lost_and_told(reading);
+    cr_assert_eq(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0);
+}
+
+Test(log, a_pipe_that_was_not_opened_again_blocks_nothing_either)
+{
+    assert_lost_and_told(full_pipe());
 }
 
 Test(log, levels_and_formats_are_known_by_their_names_only)
