@@ -1,5 +1,6 @@
 // Packs the package, installs it in a fresh project, imports it there as ES modules, and compiles
-// against its types as bundlers (`bundler`) and as Node (`node16`) resolve them.
+// against its types as bundlers (`bundler`), Node (`node16`) and TypeScript's older default (`node10`)
+// resolve them.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -74,6 +75,7 @@ try {
     for (const [module, moduleResolution] of [
         ["ESNext", "bundler"],
         ["Node16", "node16"],
+        ["ESNext", "node10"],
     ]) {
         const options = ["--strict", "--noEmit", "--target", "ES2022", "--jsx", "react-jsx"];
         const how = ["--module", module, "--moduleResolution", moduleResolution];

@@ -1,3 +1,5 @@
+"use client";
+
 /**
  * Live progress of long jobs, from a progressd broker: hooks and components for React 18 and 19.
  *
