@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "broker/net/listener.h"
 #include "broker/process/control.h"
@@ -133,8 +134,12 @@ static void on_accept(void *owner, int fd, const struct sockaddr *peer)
     sessions_accept(worker->sessions, fd, peer);
 }
 
+/* The last copy of the socket that is closed ends the kernel's taking connections. */
 static void on_listener_closed(void *owner)
 {
+    struct worker *worker = owner;
+
+    close(worker->inherited->listen_fd);
 }
 
 static const struct listener_events listener_events = {

@@ -22,7 +22,8 @@ struct worker_inherited {
     const struct config *config;
     const struct metrics_page *page; /* slots 0 to config->workers - 1 are the workers' */
     uint32_t slot;                   /* this worker's */
-    int listen_fd;                   /* shared by all workers: non-blocking, listening */
+    int listen_fd;                   /* non-blocking, listening, shared by all workers; this
+                                        worker's copy is closed when it stops accepting */
     int control_fd;                  /* a socket to the supervisor */
 };
 

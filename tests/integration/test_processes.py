@@ -1,4 +1,5 @@
 """The processes of a broker: started, replaced, ended, and nothing left behind. And the admin port."""
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import pytest
 from support.broker import Broker, environment, processes_of_session, program
 from support.deadline import eventually
 from support.redis_server import RedisServer, free_port
+from support.ws_client import WsClient
 
 GONE_SECONDS = 10
 
@@ -178,6 +180,44 @@ def test_a_killed_supervisor_leaves_nothing_after_a_moment(place, redis, embedde
     finally:
         server.kill()
     server.check_log()
+
+
+def hold(server):
+    """A client that doesn't answer the close frame, so that its worker drains for as long as it
+    may."""
+    client = WsClient(server.ws_url("held"))
+    client.send_json({"type": "subscribe", "taskId": "held", "token": server.token("held")})
+    client.recv_until("subscribed")
+    return client
+
+
+def is_refused(server):
+    with socket.socket() as newcomer:
+        newcomer.settimeout(5)
+        return newcomer.connect_ex((server.host, server.port)) == errno.ECONNREFUSED
+
+
+def test_who_comes_while_workers_drain_is_refused_at_once(place, redis):
+    server = Broker(place / "broker", redis.url, options=["--shutdown-timeout", "30"]).start()
+    with hold(server):
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: is_refused(server))
+        assert server.process.poll() is None, "it drained too soon to tell"
+    server.expect_exit(0)
+
+
+def test_the_port_of_a_killed_supervisor_is_free_while_its_workers_drain(place, redis):
+    server = Broker(place / "broker", redis.url, options=["--shutdown-timeout", "30"]).start()
+    with hold(server):
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+        eventually(lambda: is_refused(server))
+        assert processes_of_session(server.process.pid), "they drained too soon to tell"
+        with Broker(place / "next", redis.url,
+                    options=["--listen", server.address]) as successor:
+            assert successor.poll("nobody")[0] == 404
+    eventually(lambda: processes_of_session(server.process.pid) == [], 35)
+    server.kill()
 
 
 def test_sighup_is_survived(broker):
