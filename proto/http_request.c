@@ -143,11 +143,6 @@ static struct piece piece_of(const struct http_request *request, const char *at,
     return (struct piece){(uint16_t)(at - request->text), (uint16_t)len};
 }
 
-static bool span_is(struct span span, const char *text)
-{
-    return span.len == strlen(text) && memcmp(span.at, text, span.len) == 0;
-}
-
 static bool span_is_in_any_case(struct span span, const char *text)
 {
     return span.len == strlen(text) && strncasecmp(span.at, text, span.len) == 0;

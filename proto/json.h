@@ -1,6 +1,6 @@
 /* JSON as RFC 8259 says, read in place: checked whole, then looked into by spans.
  *
- * Receives   one text, from message (a client's), redis_contract (a job's), auth (claims)
+ * Receives   one text
  * Hands on   spans of that text: the members of an object, the elements of an array
  * Owns       nothing; a span points into the text and lives as long
  *
@@ -11,16 +11,7 @@
 #ifndef PROGRESSD_PROTO_JSON_H
 #define PROGRESSD_PROTO_JSON_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "common/result.h"
-
-/* Bytes that lie in somebody else's memory. {NULL, 0}: there is none. */
-struct span {
-    const char *at;
-    size_t len;
-};
+#include "common/span.h"
 
 enum json_kind { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 

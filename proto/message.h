@@ -6,7 +6,7 @@
  * Owns       nothing; names and codes come from messages.json by way of message_tables.h
  *
  * Messages of a task are not made here but in Redis (progress.lua), and passed on untouched:
- * see redis_contract.h.
+ * see task_message.h.
  */
 #ifndef PROGRESSD_PROTO_MESSAGE_H
 #define PROGRESSD_PROTO_MESSAGE_H
@@ -14,7 +14,8 @@
 #include "common/text.h"
 #include "proto/json.h"
 #include "proto/message_tables.h" /* generated: enum client_type, enum error_code, close codes */
-#include "proto/redis_contract.h"
+#include "proto/rev.h"
+#include "proto/task_key.h"
 
 /* A client's message. Which members are set depends on its type. */
 struct client_message {

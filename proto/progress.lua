@@ -299,7 +299,7 @@ local function message_text(name, id, rev, payload)
 end
 
 -- ── Stages ───────────────────────────────────────────────────────────────────────────────────────
--- stages_follow() in redis_contract.c does the same for those who watch. No string can contain
+-- stages_follow() in task_stages.c does the same for those who watch. No string can contain
 -- this, since a quote within one has a backslash before it.
 local BETWEEN_STAGES = '"},{"'
 

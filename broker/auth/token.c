@@ -6,7 +6,7 @@
 
 #include "broker/auth/token_parts.h"
 #include "common/mem.h"
-#include "proto/redis_contract.h"
+#include "proto/task_key.h"
 
 /* The end of the year 9999: what is later is in milliseconds, by mistake, or nonsense. */
 #define LATEST_S 253402300799.0

@@ -8,7 +8,7 @@
 
 #include "common/mem.h"
 #include "common/redis_url.h"
-#include "proto/redis_contract.h"
+#include "proto/task_key.h"
 
 PRINTF_LIKE(2, 3) static int invalid(char *why, const char *format, ...)
 {

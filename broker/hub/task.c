@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "common/mem.h"
+#include "proto/json.h"
+#include "proto/task_stages.h"
 #include "proto/ws_frame.h"
 
 /* The place of a message that a newer one supersedes is kept, without a frame, until room is

@@ -23,7 +23,8 @@
 #include "common/bytes.h"
 #include "common/list.h"
 #include "common/text.h"
-#include "proto/redis_contract.h"
+#include "proto/task_key.h"
+#include "proto/task_message.h"
 
 #define TASK_RING 64
 

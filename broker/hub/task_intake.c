@@ -178,7 +178,7 @@ int rev_of_fields(struct span run, struct span n, struct rev *ret_rev)
     char text[REV_TEXT_SIZE];
 
     if (!run.at || !n.at || run.len + n.len + 1 >= sizeof(text)) {
-        return REDIS_CONTRACT_INVALID;
+        return REV_INVALID;
     }
     memcpy(text, run.at, run.len);
     text[run.len] = '-';

@@ -15,6 +15,7 @@
 #include <hiredis/hiredis.h>
 
 #include "broker/hub/task.h"
+#include "proto/task_hash.h"
 
 #define INTAKE_HELD_MAX 64
 
@@ -24,7 +25,7 @@ struct intake {
     uint8_t held_count;
     bool overflowed;
     bool failed;             /* memory ran out over a message, since the hash was last read */
-    uint64_t alive_deadline; /* of the job, in the hash read last: see redis_contract.h */
+    uint64_t alive_deadline; /* of the job, in the hash read last: see task_hash.h */
 };
 
 /* `task` must outlive the intake. */
@@ -53,7 +54,7 @@ bool intake_held(struct intake *intake) MUST_CHECK;
 /* Forgets them: before a read, and when the link is lost. */
 void intake_drop_held(struct intake *intake);
 
-/* The hash's rev, from the values of its fields `run` and `n`. 0 or REDIS_CONTRACT_INVALID. */
+/* The hash's rev, from the values of its fields `run` and `n`. 0 or REV_INVALID. */
 int rev_of_fields(struct span run, struct span n, struct rev *ret_rev) MUST_CHECK;
 
 #endif

@@ -11,7 +11,8 @@
 #include "broker/redis/redis_link.h"
 #include "common/log.h"
 #include "common/mem.h"
-#include "proto/redis_contract.h"
+#include "proto/plain_message.h"
+#include "proto/task_key.h"
 
 #define MODULE "recorder"
 

@@ -70,9 +70,6 @@ void redis_connection_pause(struct redis_connection *connection, bool paused);
 
 void redis_connection_close(struct redis_connection *connection);
 
-/* For argument lists. */
-#define SPAN_OF(string) ((struct span){string, strlen(string)})
-
 /* The text of a string, status or error reply; {NULL, 0} for anything else. */
 struct span redis_reply_text(const redisReply *reply);
 

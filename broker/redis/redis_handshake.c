@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/mem.h"
-#include "proto/redis_contract.h"
+#include "proto/progress_library.h"
 
 static void finish(struct redis_handshake *handshake, const char *why)
 {
@@ -70,11 +70,6 @@ static struct span info_field(struct span info, const char *name)
         at = line_end + 2;
     }
     return (struct span){NULL, 0};
-}
-
-static bool span_is(struct span span, const char *text)
-{
-    return span.len == strlen(text) && memcmp(span.at, text, span.len) == 0;
 }
 
 /* What speaks against the server, or NULL. Functions came with Redis 7.0; Valkey says it has

@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
-#include "proto/redis_contract.h"
+#include "proto/message_tables.h"
 
 #define MODULE "redis_link"
 #define BACKOFF_FIRST_MS 50

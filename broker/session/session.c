@@ -6,7 +6,7 @@
 
 #include "broker/session/http_answer.h"
 #include "broker/web/web_page.h"
-#include "proto/redis_contract.h"
+#include "proto/task_key.h"
 #include "proto/ws_handshake.h"
 
 /* Longest message a client may send: a subscribe with a large token fits. */

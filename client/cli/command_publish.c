@@ -6,7 +6,10 @@
 #include "client/cli/publisher.h"
 #include "client/cli/server.h"
 #include "common/text.h"
-#include "proto/redis_contract.h"
+#include "proto/json.h"
+#include "proto/plain_message.h"
+#include "proto/progress_library.h"
+#include "proto/task_key.h"
 
 /* ── One message, of the arguments ───────────────────────────────────────────────────────────── */
 

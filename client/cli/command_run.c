@@ -14,7 +14,7 @@
 #include "client/cli/server.h"
 #include "client/cli/wire.h"
 #include "client/publisher/publisher.h"
-#include "proto/redis_contract.h"
+#include "proto/message_tables.h"
 #include "proto/utf8.h"
 
 /* How it works

@@ -4,7 +4,7 @@
 
 #include "client/cli/options.h"
 #include "client/cli/token_source.h"
-#include "proto/redis_contract.h"
+#include "proto/task_key.h"
 
 /* Whether it is a task id, or the beginning of some and a `*`. */
 static bool is_task_name(const char *text)

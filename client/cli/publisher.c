@@ -8,7 +8,7 @@
 #include <sys/time.h>
 
 #include "client/cli/server.h"
-#include "proto/redis_contract.h"
+#include "proto/task_key.h"
 
 #define PATIENCE_S 10
 #define FIXED_ARGUMENTS 4

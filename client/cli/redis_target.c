@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "common/state_dir.h"
-#include "proto/redis_contract.h"
+#include "proto/task_key.h"
 
 #define PREFIX_DEFAULT "progress:"
 

@@ -4,7 +4,7 @@
 
 #include "client/cli/http_client.h"
 #include "client/cli/ws_client.h"
-#include "proto/redis_contract.h"
+#include "proto/task_key.h"
 
 /* Of a JSON Web Token in its compact form (RFC 7515, 3.1). */
 #define TOKEN_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."

@@ -13,8 +13,10 @@
 #ifndef PROGRESSD_CLIENT_CLI_TASK_VIEW_H
 #define PROGRESSD_CLIENT_CLI_TASK_VIEW_H
 
+#include "common/text.h"
 #include "proto/json.h"
-#include "proto/redis_contract.h"
+#include "proto/message_tables.h"
+#include "proto/rev.h"
 
 enum task_view_status {
     TASK_VIEW_WAITING, /* no message yet */

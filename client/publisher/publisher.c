@@ -9,7 +9,8 @@
 #include "client/publisher/sender.h"
 #include "client/publisher/speed.h"
 #include "common/mem.h"
-#include "proto/redis_contract.h"
+#include "proto/progress_library.h"
+#include "proto/task_key.h"
 
 #define PREFIX_DEFAULT "progress:"
 #define STAGE_DEFAULT "working"

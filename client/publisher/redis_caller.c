@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "proto/redis_contract.h"
+#include "proto/task_message.h"
 
 #define CALL_WORDS 6
 

@@ -7,7 +7,7 @@
 
 #include "client/publisher/clock.h"
 #include "common/mem.h"
-#include "proto/redis_contract.h"
+#include "proto/task_key.h"
 
 /* How it works
  *

@@ -6,7 +6,11 @@
 #include <string.h>
 
 #include "fuzz.h"
-#include "proto/redis_contract.h"
+#include "proto/plain_message.h"
+#include "proto/progress_library.h"
+#include "proto/task_hash.h"
+#include "proto/task_key.h"
+#include "proto/task_stages.h"
 
 static const struct span task_id = {"42", 2};
 

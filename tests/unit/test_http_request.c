@@ -14,7 +14,7 @@ static struct span span_of(const char *text)
     return (struct span){text, strlen(text)};
 }
 
-static bool span_is(struct span span, const char *text)
+static bool is_text(struct span span, const char *text)
 {
     return text ? span.at && span.len == strlen(text) && memcmp(span.at, text, span.len) == 0
                 : !span.at;
@@ -105,11 +105,11 @@ static void check_upgrade(struct http_request *request)
     };
 
     cr_assert_eq(http_request_method(request), HTTP_METHOD_GET);
-    cr_assert(span_is(http_request_path(request), "/ws/progress/task-1"));
-    cr_assert(span_is(http_request_query(request), "x=%31"));
+    cr_assert(is_text(http_request_path(request), "/ws/progress/task-1"));
+    cr_assert(is_text(http_request_query(request), "x=%31"));
     for (unsigned header = 0; header < HTTP_HEADERS; header++) {
         struct span value = http_request_header(request, header);
-        cr_assert(span_is(value, headers[header]), "%.*s", (int)value.len, value.at);
+        cr_assert(is_text(value, headers[header]), "%.*s", (int)value.len, value.at);
     }
     cr_assert(http_request_upgrades(request));
     cr_assert(http_request_keeps_alive(request));
@@ -164,9 +164,9 @@ Test(http_request, pipelined_requests_are_read_one_by_one)
             cr_assert_eq(feed_pieces(request, rest, piece, &used), HTTP_REQUEST_COMPLETE,
                          "request %zu in pieces of %zu: %s", i, piece, http_request_error(request));
             cr_assert_eq(http_request_method(request), expected[i].method);
-            cr_assert(span_is(http_request_path(request), expected[i].path));
-            cr_assert(span_is(http_request_query(request), expected[i].query));
-            cr_assert(span_is(http_request_header(request, HTTP_HEADER_HOST), "example.org"));
+            cr_assert(is_text(http_request_path(request), expected[i].path));
+            cr_assert(is_text(http_request_query(request), expected[i].query));
+            cr_assert(is_text(http_request_header(request, HTTP_HEADER_HOST), "example.org"));
             rest = (struct span){rest.at + used, rest.len - used};
             http_request_free(request);
         }
@@ -181,11 +181,11 @@ Test(http_request, fields_of_a_list_are_joined)
                    "Connection:\r\nConnection: Upgrade \r\nUpgrade: h2c\r\n"
                    "if-none-match: W/\"2\", \"3\"\r\nUpgrade: websocket\r\n\r\n");
 
-    cr_assert(span_is(http_request_header(request, HTTP_HEADER_CONNECTION), "a, , Upgrade"));
+    cr_assert(is_text(http_request_header(request, HTTP_HEADER_CONNECTION), "a, , Upgrade"));
     cr_assert(
-        span_is(http_request_header(request, HTTP_HEADER_IF_NONE_MATCH), "\"1\", W/\"2\", \"3\""));
-    cr_assert(span_is(http_request_header(request, HTTP_HEADER_UPGRADE), "h2c, websocket"));
-    cr_assert(span_is(http_request_path(request), "/"));
+        is_text(http_request_header(request, HTTP_HEADER_IF_NONE_MATCH), "\"1\", W/\"2\", \"3\""));
+    cr_assert(is_text(http_request_header(request, HTTP_HEADER_UPGRADE), "h2c, websocket"));
+    cr_assert(is_text(http_request_path(request), "/"));
     cr_assert(http_request_header_lists(request, HTTP_HEADER_CONNECTION, "upgrade"));
     cr_assert(http_request_upgrades(request));
     http_request_free(request);
@@ -210,7 +210,7 @@ Test(http_request, joined_fields_of_a_head_of_the_greatest_size_are_whole)
     cr_assert_arr_eq(joined.at + value_len + 1, ", 2", 3);
     cr_assert_arr_eq(joined.at + 2 * (value_len + 1) + 2, ", 3", 3);
     cr_assert_eq(joined.at[joined.len - 1], 'v');
-    cr_assert(span_is(http_request_header(request, HTTP_HEADER_HOST), "example.org"));
+    cr_assert(is_text(http_request_header(request, HTTP_HEADER_HOST), "example.org"));
     http_request_free(request);
     mem_free(text);
     mem_free(value);
@@ -254,8 +254,8 @@ Test(http_request, the_target_yields_path_and_query)
         struct http_request *request;
         snprintf(text, sizeof(text), "%s\r\n" HOST "\r\n", cases[i].line);
         request = read_whole(text);
-        cr_expect(span_is(http_request_path(request), cases[i].path), "%s", cases[i].line);
-        cr_expect(span_is(http_request_query(request), cases[i].query), "%s", cases[i].line);
+        cr_expect(is_text(http_request_path(request), cases[i].path), "%s", cases[i].line);
+        cr_expect(is_text(http_request_query(request), cases[i].query), "%s", cases[i].line);
         http_request_free(request);
     }
 }

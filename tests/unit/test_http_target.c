@@ -5,7 +5,7 @@
 
 #define SPAN(literal) ((struct span){literal, sizeof(literal) - 1})
 
-static bool span_is(struct span span, const char *text)
+static bool is_text(struct span span, const char *text)
 {
     return text ? span.at && span.len == strlen(text) && memcmp(span.at, text, span.len) == 0
                 : !span.at;
@@ -16,11 +16,11 @@ Test(http_target, a_target_is_divided_at_its_first_question_mark)
     struct http_target target;
 
     cr_assert_null(http_target_divide(SPAN("/a/b"), &target));
-    cr_assert(span_is(target.path, "/a/b") && span_is(target.query, NULL));
+    cr_assert(is_text(target.path, "/a/b") && is_text(target.query, NULL));
     cr_assert_null(http_target_divide(SPAN("/a?b?c"), &target));
-    cr_assert(span_is(target.path, "/a") && span_is(target.query, "b?c"));
+    cr_assert(is_text(target.path, "/a") && is_text(target.query, "b?c"));
     cr_assert_null(http_target_divide(SPAN("/?"), &target));
-    cr_assert(span_is(target.path, "/") && span_is(target.query, ""));
+    cr_assert(is_text(target.path, "/") && is_text(target.query, ""));
 }
 
 Test(http_target, of_a_url_path_and_query_are_taken)
@@ -28,9 +28,9 @@ Test(http_target, of_a_url_path_and_query_are_taken)
     struct http_target target;
 
     cr_assert_null(http_target_divide(SPAN("Http://a.b:80/c?d"), &target));
-    cr_assert(span_is(target.path, "/c") && span_is(target.query, "d"));
+    cr_assert(is_text(target.path, "/c") && is_text(target.query, "d"));
     cr_assert_null(http_target_divide(SPAN("https://a?d/e"), &target));
-    cr_assert(span_is(target.path, "/") && span_is(target.query, "d/e"));
+    cr_assert(is_text(target.path, "/") && is_text(target.query, "d/e"));
 }
 
 Test(http_target, other_targets_are_refused_and_nothing_is_returned)
@@ -43,7 +43,7 @@ Test(http_target, other_targets_are_refused_and_nothing_is_returned)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         cr_expect_not_null(http_target_divide(cases[i], &target), "%s", cases[i].at);
-        cr_expect(span_is(target.path, "untouched"));
+        cr_expect(is_text(target.path, "untouched"));
     }
 }
 

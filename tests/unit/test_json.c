@@ -39,11 +39,6 @@ static struct json_value checked(const char *text)
     return value;
 }
 
-static bool span_is(struct span span, const char *text)
-{
-    return span.len == strlen(text) && memcmp(span.at, text, span.len) == 0;
-}
-
 Test(json, valid_texts_are_accepted_with_their_kind)
 {
     static const struct {

@@ -10,7 +10,7 @@ static struct span span_of(const char *text)
     return (struct span){text, text ? strlen(text) : 0};
 }
 
-static bool span_is(struct span span, const char *text)
+static bool is_text(struct span span, const char *text)
 {
     return text ? span.at && span.len == strlen(text) && memcmp(span.at, text, span.len) == 0
                 : !span.at;
@@ -50,10 +50,10 @@ Test(message, a_subscription_is_read_with_all_its_members)
 
     cr_assert_eq(message.type, CLIENT_SUBSCRIBE);
     cr_assert_str_eq(message.task_id, "Job:1.a_~-");
-    cr_assert(span_is(message.token, "a.b-_.c"));
+    cr_assert(is_text(message.token, "a.b-_.c"));
     cr_assert(message.has_rev);
     cr_assert_eq(message.rev.n, 1795414577000001u);
-    cr_assert(span_is(message.timestamp, NULL));
+    cr_assert(is_text(message.timestamp, NULL));
 }
 
 Test(message, the_messages_of_adr_001_are_read)
@@ -70,7 +70,7 @@ Test(message, the_messages_of_adr_001_are_read)
     cr_assert_eq(message.type, CLIENT_GET_STATE);
     message = parsed("{\"type\":\"ping\",\"timestamp\":1732342577123}", NULL);
     cr_assert_eq(message.type, CLIENT_PING);
-    cr_assert(span_is(message.timestamp, "1732342577123"));
+    cr_assert(is_text(message.timestamp, "1732342577123"));
     cr_assert_str_eq(message.task_id, "");
 }
 
@@ -109,9 +109,9 @@ Test(message, members_that_the_type_does_not_have_are_ignored)
     message = parsed("{\"type\":\"unsubscribe\",\"taskId\":\"a\",\"token\":1,\"rev\":2,"
                      "\"timestamp\":\"\"}",
                      NULL);
-    cr_assert(span_is(message.token, NULL));
+    cr_assert(is_text(message.token, NULL));
     cr_assert_not(message.has_rev);
-    cr_assert(span_is(message.timestamp, NULL));
+    cr_assert(is_text(message.timestamp, NULL));
 }
 
 Test(message, a_timestamp_is_handed_on_as_it_was_written)
