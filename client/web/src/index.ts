@@ -4,7 +4,7 @@
  * @packageDocumentation
  */
 export { ProgressClient } from "./core/client.js";
-export type { ProgressClientOptions } from "./core/client.js";
+export type { ProgressClientOptions, SubscribeOptions } from "./core/client.js";
 export type {
   ConnectionStatus,
   ProgressEvents,
@@ -14,7 +14,13 @@ export type {
   TaskEventDetail,
 } from "./core/events.js";
 export type { Problem, ProblemCode } from "./core/problem.js";
-export type { Refusal, TaskState, TaskStatus, TimeEstimate } from "./core/task-state.js";
+export type {
+  Refusal,
+  TaskListeners,
+  TaskState,
+  TaskStatus,
+  TimeEstimate,
+} from "./core/task-state.js";
 export type { TokenProvider } from "./core/tokens.js";
 export type { WebSocketConstructor, WebSocketLike } from "./core/socket.js";
 export type { Fetch } from "./core/poll.js";

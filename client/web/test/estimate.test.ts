@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { expectedEnd, shownSeconds } from "../src/react/estimate.js";
 
-const estimated = (seconds: number, confidence: number, receivedAt = 0) => ({
+const estimated = (seconds: number, confidence: number, madeAt = 0) => ({
   seconds,
   confidence,
-  receivedAt,
+  madeAt,
 });
 
 test("the first estimate is taken as it is", () => {

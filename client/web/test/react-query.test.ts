@@ -13,7 +13,7 @@ test("a query resolves with the first state that the server tells", async () => 
   await settle();
   await socket().open();
   socket().tell(subscribed(null));
-  expect((await result).status).toBe("unknown");
+  expect((await result).status).toBe("waiting");
 });
 
 test("a query of a task that may not be watched fails", async () => {

@@ -11,7 +11,7 @@ import type { Problem } from "./problem.js";
 import type { WebSocketConstructor } from "./socket.js";
 import { Subscriptions } from "./subscriptions.js";
 import { isTaskId } from "./task-id.js";
-import type { TaskState } from "./task-state.js";
+import type { TaskListeners, TaskState } from "./task-state.js";
 import { Tasks } from "./tasks.js";
 import type { TokenProvider } from "./tokens.js";
 import { Tokens } from "./tokens.js";
@@ -35,6 +35,12 @@ export interface ProgressClientOptions {
   readonly WebSocket?: WebSocketConstructor;
   /** What to poll with instead of the global `fetch`. */
   readonly fetch?: Fetch;
+}
+
+/** What is told to one who watches a task, and until when. */
+export interface SubscribeOptions extends TaskListeners {
+  /** Stops watching when it is aborted. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -91,7 +97,11 @@ export class ProgressClient extends ProgressEventTarget {
         this.#update();
       },
     });
-    onAbort(options.signal, () => this.disconnect());
+    const { signal } = options;
+    if (signal?.aborted) {
+      this.disconnect();
+    }
+    signal?.addEventListener("abort", () => this.disconnect(), { once: true });
   }
 
   /** How the client stands with the server. */
@@ -104,14 +114,16 @@ export class ProgressClient extends ProgressEventTarget {
    * subscription.
    *
    * @param taskId the task; one that is no task id is `refused` with `INVALID_TASK_ID`
-   * @param options `signal` stops watching when it is aborted
+   * @param options what to call when the task changes, and a signal that ends it
    * @returns stops watching; calling it again does nothing
    */
-  subscribe(taskId: string, options: { readonly signal?: AbortSignal } = {}): () => void {
-    if (options.signal?.aborted) {
+  subscribe(taskId: string, options: SubscribeOptions = {}): () => void {
+    const { signal } = options;
+    if (signal?.aborted) {
       return () => {};
     }
-    const task = this.#tasks.watch(taskId);
+    const watcher = { ...options }; // the same options may be given twice
+    this.#tasks.watch(taskId, watcher);
     if (isTaskId(taskId)) {
       this.#subscriptions.add(taskId);
     } else {
@@ -119,15 +131,13 @@ export class ProgressClient extends ProgressEventTarget {
       this.#tasks.change(taskId, (task) => task.refuse(refusal));
     }
     this.#update();
-    let watching = true;
     const stop = () => {
-      if (watching) {
-        watching = false;
-        task.watchers--;
+      signal?.removeEventListener("abort", stop);
+      if (this.#tasks.get(taskId)?.watchers.delete(watcher)) {
         setTimeout(() => this.#forget(taskId), LINGER_MS);
       }
     };
-    onAbort(options.signal, stop);
+    signal?.addEventListener("abort", stop);
     return stop;
   }
 
@@ -271,18 +281,11 @@ export class ProgressClient extends ProgressEventTarget {
 
   /** Forgets a task, unless somebody watches it. */
   #forget(taskId: string): void {
-    if (this.#tasks.get(taskId)?.watchers === 0) {
+    if (this.#tasks.get(taskId)?.watchers.size === 0) {
       this.#tasks.forget(taskId);
       this.#tokens.forget(taskId);
       this.#subscriptions.remove(taskId);
       this.#update();
     }
   }
-}
-
-function onAbort(signal: AbortSignal | undefined, callback: () => void): void {
-  if (signal?.aborted) {
-    callback();
-  }
-  signal?.addEventListener("abort", callback, { once: true });
 }

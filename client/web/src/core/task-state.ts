@@ -9,7 +9,7 @@ import type {
  * How a task is doing:
  *
  * - `connecting`: nothing is known yet.
- * - `unknown`: the server has no state of it: it has not begun, or its state has expired.
+ * - `waiting`: the server has no progress of it: it has not begun, or is to begin again.
  * - `running`: it is being worked on.
  * - `interrupted`: it failed, and may go on.
  * - `lost`: the job gave no sign of life any more (`JOB_LOST`); it may go on.
@@ -17,16 +17,16 @@ import type {
  * - `refused`: the server doesn't let us watch it; `refusal` says why.
  */
 export type TaskStatus =
-  "connecting" | "unknown" | "running" | "interrupted" | "lost" | "complete" | "failed" | "refused";
+  "connecting" | "waiting" | "running" | "interrupted" | "lost" | "complete" | "failed" | "refused";
 
 /** When a task may be done. */
 export interface TimeEstimate {
-  /** The time that remained at `receivedAt`, in seconds. */
+  /** The time that remained at `madeAt`, in seconds. */
   readonly seconds: number;
   /** How sure the job is, from 0 to 1. */
   readonly confidence: number;
-  /** When the estimate arrived, in milliseconds since 1970 by this machine's clock. */
-  readonly receivedAt: number;
+  /** When it was made, in milliseconds since 1970 by this machine's clock. */
+  readonly madeAt: number;
 }
 
 /** Why the server doesn't let us watch a task. */
@@ -35,6 +35,16 @@ export interface Refusal {
   readonly code: string;
   /** The server's words. */
   readonly message: string;
+}
+
+/** What is told to one who watches a task. */
+export interface TaskListeners {
+  /** The task's state is another, for whatever reason. */
+  readonly onChange?: (state: TaskState) => void;
+  /** The task has come to its result, now or before it was watched. Comes once for each result. */
+  readonly onComplete?: (result: CompletePayload, state: TaskState) => void;
+  /** The job has failed, now or before it was watched. With `error.retryable` it may go on. */
+  readonly onError?: (error: ErrorPayload, state: TaskState) => void;
 }
 
 /** All that is known of a task. It never changes: a change makes a new one. */

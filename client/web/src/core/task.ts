@@ -10,11 +10,11 @@ import type { StageEntry } from "./protocol.js";
 import type { TaskMessage } from "./message.js";
 import { parseRev } from "./rev.js";
 import { blankTask } from "./task-state.js";
-import type { Refusal, TaskState, TaskStatus } from "./task-state.js";
+import type { Refusal, TaskListeners, TaskState, TaskStatus } from "./task-state.js";
 
 export class Task {
-  /** How many watch it. */
-  watchers = 0;
+  /** Those who watch it. */
+  readonly watchers = new Set<TaskListeners>();
   /** The state as of now. */
   state: TaskState;
   #run = "";
@@ -154,7 +154,7 @@ export class Task {
     if (state.rev !== null || this.#stagesN >= 0) {
       return "running";
     }
-    return this.#absent ? "unknown" : "connecting";
+    return this.#absent ? "waiting" : "connecting";
   }
 }
 
@@ -167,7 +167,7 @@ function news(state: TaskState, message: TaskMessage): Partial<TaskState> {
     }
     case "time_estimate": {
       const { estimatedTimeRemaining: seconds, confidence } = message.payload;
-      return { estimate: { seconds, confidence, receivedAt: Date.now() } };
+      return { estimate: { seconds, confidence, madeAt: Date.now() } };
     }
     case "complete":
       return { result: message.payload, percentage: 100, estimate: null };

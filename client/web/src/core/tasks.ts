@@ -2,7 +2,7 @@
 import type { StageEntry } from "./protocol.js";
 import type { Emit } from "./events.js";
 import type { TaskMessage } from "./message.js";
-import type { TaskState } from "./task-state.js";
+import type { TaskListeners, TaskState } from "./task-state.js";
 import { Task } from "./task.js";
 
 /** The event of each type of message; a `stage_change` has told of itself as a new stage. */
@@ -34,12 +34,12 @@ export class Tasks {
     return this.ids().filter((taskId) => !this.#tasks.get(taskId)!.settled);
   }
 
-  /** One more watches the task. */
-  watch(taskId: string): Task {
+  /** One more watches the task; it is told of the result or the failure that is known already. */
+  watch(taskId: string, watcher: TaskListeners): void {
     const task = this.#tasks.get(taskId) ?? new Task(taskId);
     this.#tasks.set(taskId, task);
-    task.watchers++;
-    return task;
+    task.watchers.add(watcher);
+    tellOutcome(watcher, task.state);
   }
 
   /** Forgets a task. */
@@ -73,10 +73,18 @@ export class Tasks {
     if (task) {
       change(task);
       if (task.state !== before) {
-        this.emit("TaskChanged", task.state);
+        this.#changed(task, before!);
       }
     }
     return task !== undefined;
+  }
+
+  #changed({ state, watchers }: Task, before: TaskState): void {
+    this.emit("TaskChanged", state);
+    for (const watcher of [...watchers]) {
+      tell(() => watcher.onChange?.(state));
+      tellOutcome(watcher, state, before);
+    }
   }
 
   /** The events of a message that was taken. */
@@ -91,5 +99,27 @@ export class Tasks {
     if (event) {
       emit(event, { taskId, payload: message.payload as never, state });
     }
+  }
+}
+
+/** Tells of a result or a failure that wasn't there before. */
+function tellOutcome(watcher: TaskListeners, state: TaskState, before?: TaskState): void {
+  const { result, error } = state;
+  if (result && result !== before?.result) {
+    tell(() => watcher.onComplete?.(result, state));
+  }
+  if (error && error !== before?.error) {
+    tell(() => watcher.onError?.(error, state));
+  }
+}
+
+/** What a listener throws is its own affair, as it is of an event's. */
+function tell(listener: () => void): void {
+  try {
+    listener();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

@@ -9,7 +9,7 @@ const LEAST_WEIGHT = 0.1;
 
 /** When the task is expected to end, in milliseconds since 1970, from when it was so far. */
 export function expectedEnd(soFar: number | null, estimate: TimeEstimate): number {
-  const end = estimate.receivedAt + estimate.seconds * 1000;
+  const end = estimate.madeAt + estimate.seconds * 1000;
   const weight = LEAST_WEIGHT + (1 - LEAST_WEIGHT) * estimate.confidence ** 2;
   return soFar === null ? end : soFar + (end - soFar) * weight;
 }

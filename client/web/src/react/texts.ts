@@ -32,7 +32,7 @@ export const defaultTexts: ProgressTexts = {
   progress: "Progress",
   status: {
     connecting: "Connecting…",
-    unknown: "Not started yet",
+    waiting: "Not started yet",
     running: "In progress",
     interrupted: "Interrupted; it may go on",
     lost: "No sign of life from the job; it may go on",

@@ -20,17 +20,7 @@ export function useTaskProgress(taskId: string): TaskProgressState {
   const client = useProgressClient();
   const blank = useMemo(() => blankTask(taskId), [taskId]);
   const watch = useCallback(
-    (onChange: () => void) => {
-      const listening = new AbortController();
-      const { signal } = listening;
-      client.addEventListener(
-        "TaskChanged",
-        ({ detail }) => detail.taskId === taskId && onChange(),
-        { signal },
-      );
-      client.subscribe(taskId, { signal });
-      return () => listening.abort();
-    },
+    (onChange: () => void) => client.subscribe(taskId, { onChange }),
     [client, taskId],
   );
   const state = useSyncExternalStore(

@@ -24,7 +24,7 @@ async function playAll(redis: Installation["redis"]): Promise<readonly string[]>
   await redis.complete("complete");
   const unreadable = { code: "NO_AUDIO", message: "The recording has no sound in it" };
   await redis.publish("failed", "error", unreadable);
-  return ["running", "complete", "failed", "interrupted", "lost", "unknown", "refused"];
+  return ["running", "complete", "failed", "interrupted", "lost", "waiting", "refused"];
 }
 
 /** Takes pictures of the page, light and dark, and checks that nothing sticks out of it. */

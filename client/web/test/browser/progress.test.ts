@@ -3,7 +3,7 @@ import { test } from "./support/installation.js";
 
 test("a job is seen live, from before its start to its result", async ({ redis, watch }) => {
   const watcher = await watch(["live"]);
-  await watcher.seesStatus("live", "unknown");
+  await watcher.seesStatus("live", "waiting");
   await redis.progress("live", 0, "downloading");
   await watcher.seesStatus("live", "running");
   for (const percentage of [25, 50, 99]) {

@@ -25,7 +25,7 @@ test("a token for another task shows nothing of this one", async ({ broker, redi
   await redis.progress("private", 10);
   const watcher = await watch(["private", "mine"], { token: broker.token(["mine"]) });
   await watcher.seesStatus("private", "refused");
-  await watcher.seesStatus("mine", "unknown");
+  await watcher.seesStatus("mine", "waiting");
   const card = watcher.card("private");
   expect(await card.locator(".progressd-error").textContent()).toMatch(/FORBIDDEN$/);
   expect(await card.locator("[aria-valuenow]").count()).toBe(0);

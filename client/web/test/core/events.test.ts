@@ -41,7 +41,7 @@ test("tells of a job's progress under the names of ADR-001, the state being ther
   });
   expect(events[4]!.detail).toMatchObject({
     payload: { estimatedTimeRemaining: 90, confidence: 0.5 },
-    state: { estimate: { seconds: 90, confidence: 0.5, receivedAt: Date.now() } },
+    state: { estimate: { seconds: 90, confidence: 0.5, madeAt: Date.now() } },
   });
   expect(events.at(-1)!.detail).toEqual({ connection: "idle", previous: "live" });
   expect(client.getState(TASK)!.result!.duration).toBe(31.4);
@@ -75,4 +75,61 @@ test("a listener may subscribe, unsubscribe and disconnect", async () => {
   socket().tell(progress(1, 10));
   socket().tell(complete(2));
   expect(client.connection).toBe("idle");
+});
+
+test("tells those who watch a task of that task alone, until they stop", async () => {
+  const { client, socket } = await live();
+  const onChange = vi.fn();
+  const other = vi.fn();
+  const stop = client.subscribe(TASK, { onChange });
+  client.subscribe("other", { onChange: other });
+  socket().tell(progress(1, 10));
+  expect(onChange.mock.calls).toEqual([[client.getState(TASK)]]);
+  stop();
+  socket().tell(progress(2, 20));
+  expect(onChange).toHaveBeenCalledTimes(1);
+  expect(other).not.toHaveBeenCalled();
+});
+
+test("tells of each failure and of the result once, also who comes later", async () => {
+  const { client, socket } = await live();
+  const listeners = () => ({ onComplete: vi.fn(), onError: vi.fn() });
+  const [early, late] = [listeners(), listeners()];
+  client.subscribe(TASK, early);
+  socket().tell(failure(1, "WORKER", true));
+  socket().tell(progress(2, 20));
+  socket().tell(failure(3, "WORKER", true));
+  socket().tell(complete(4));
+  client.subscribe(TASK, late);
+  expect(early.onError).toHaveBeenCalledTimes(2);
+  expect(early.onError.mock.calls[0]![0]).toMatchObject({ code: "WORKER" });
+  for (const { onComplete } of [early, late]) {
+    expect(onComplete.mock.calls).toEqual([
+      [complete(4).payload, expect.objectContaining({ status: "complete" })],
+    ]);
+  }
+  expect(late.onError).not.toHaveBeenCalled();
+});
+
+test("a listener that throws keeps nobody else from hearing", async () => {
+  const { client, socket } = await live();
+  const thrown: unknown[] = [];
+  vi.stubGlobal("queueMicrotask", (callback: () => void) => {
+    try {
+      callback();
+    } catch (error) {
+      thrown.push(error);
+    }
+  });
+  client.subscribe(TASK, {
+    onChange: () => {
+      throw new Error("mine");
+    },
+  });
+  const onChange = vi.fn();
+  client.subscribe(TASK, { onChange });
+  socket().tell(progress(1, 10));
+  expect(onChange).toHaveBeenCalledTimes(1);
+  expect(thrown).toEqual([new Error("mine")]);
+  vi.unstubAllGlobals();
 });

@@ -161,7 +161,7 @@ test("404 of the server's own is a task without state", async () => {
     answer(404, { error: { code: "NOT_FOUND", message: "no" } }),
   );
   await vi.advanceTimersByTimeAsync(1_000);
-  expect(client.getState(TASK)!.status).toBe("unknown");
+  expect(client.getState(TASK)!.status).toBe("waiting");
   expect(client.connection).toBe("polling");
 });
 

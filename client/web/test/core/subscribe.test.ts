@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import {
   TASK,
@@ -34,7 +35,7 @@ test("is live once the server said that it is subscribed", async () => {
   expect(client.connection).toBe("reconnecting");
   socket().tell(subscribed(null));
   expect(client.connection).toBe("live");
-  expect(client.getState(TASK)!.status).toBe("unknown");
+  expect(client.getState(TASK)!.status).toBe("waiting");
 });
 
 test("takes one connection for any number of tasks, and one subscription a task", async () => {
@@ -110,6 +111,15 @@ test("stops watching when a signal is aborted", async () => {
   expect(client.connection).toBe("idle");
   client.subscribe(TASK, { signal: watching.signal });
   expect(client.getState(TASK)).toBeUndefined();
+});
+
+test("leaves nothing on a signal when the watching ends before it", async () => {
+  const { client } = setUp();
+  const { signal } = new AbortController();
+  const ends = ["a", "b"].map((taskId) => client.subscribe(taskId, { signal }));
+  expect(getEventListeners(signal, "abort")).toHaveLength(2);
+  ends.forEach((end) => end());
+  expect(getEventListeners(signal, "abort")).toHaveLength(0);
 });
 
 test("disconnects until it is told to connect, and when its own signal is aborted", async () => {

@@ -67,7 +67,7 @@ describe("TaskProgress", () => {
   });
 
   test.each([
-    ["unknown", [], "Not started yet"],
+    ["waiting", [], "Not started yet"],
     ["running", [progress(1, 10)], "Transcribing"],
     ["complete", [complete(1)], "Complete"],
     ["failed", [failure(1)], "broken"],
