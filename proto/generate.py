@@ -54,6 +54,7 @@ def header(protocol):
         "#include <stdbool.h>",
         "",
         f"#define TASK_ID_MAX {limits['taskIdMax']}",
+        f"#define TASK_IDS_MAX {limits['taskIdsMax']}",
         f"#define STAGES_MAX {limits['stagesMax']}",
         f"#define STAGE_MAX {limits['stageMax']}",
         f"#define TIMESTAMP_MAX {limits['timestampMax']}",
@@ -283,13 +284,26 @@ def pascal(name):
     return "".join(part.capitalize() for part in name.split("_"))
 
 
+def typescript_alternatives(members):
+    """The members, each with the array that may stand in its place behind it."""
+    out = {}
+    for name, member in members.items():
+        if "or" not in member:
+            out[name] = member
+            continue
+        out[name] = {"kind": member["kind"]}
+        out[member["or"]] = {"kind": f"{member['kind']}s"}
+    return out
+
+
 def typescript_type(member):
     kind = member["kind"]
     if kind == "enum":
         words = " | ".join(quoted(value) for value in member["values"])
     else:
-        words = {"number": "number", "boolean": "boolean", "stages": "readonly StageEntry[]"}.get(
-            kind, "string")
+        words = {"number": "number", "boolean": "boolean", "stages": "readonly StageEntry[]",
+                 "taskIds": "readonly string[]", "revs": "readonly (string | null)[]"}.get(
+                     kind, "string")
     return words + (" | null" if member.get("nullable") else "")
 
 
@@ -297,8 +311,11 @@ def typescript_comment(member):
     """What the type doesn't say, as a comment; an empty list if that is nothing."""
     kind = member["kind"]
     bounded = any(bound in member for bound in ("min", "max", "minLength", "maxLength"))
-    if kind in ("taskId", "rev"):
-        words = {"taskId": "a task id", "rev": "a rev"}[kind]
+    several = {"taskId": "a task id", "rev": "a rev",
+               "taskIds": "several task ids, in the place of `taskId`",
+               "revs": "a rev or null for each of `taskIds`"}
+    if kind in several:
+        words = several[kind]
     elif kind == "stages":
         words = "oldest first"
     elif bounded or kind == "timestamp":
@@ -371,6 +388,8 @@ def typescript(protocol):
     out = [TYPESCRIPT_HEAD]
     out += ["/** A task id is at most this long. */",
             f"export const TASK_ID_MAX = {protocol['limits']['taskIdMax']};", "",
+            "/** A message names at most this many tasks. */",
+            f"export const TASK_IDS_MAX = {protocol['limits']['taskIdsMax']};", "",
             "/** A task keeps this many stages. */",
             f"export const STAGES_MAX = {protocol['limits']['stagesMax']};", ""]
     for name, entry in task.items():
@@ -383,7 +402,8 @@ def typescript(protocol):
                           answers)
     for name, entry in client.items():
         out += typescript_interface(f"{pascal(name)}Request", f"What a client says: `{name}`.",
-                                    entry["members"], [f"  readonly type: {quoted(name)};"])
+                                    typescript_alternatives(entry["members"]),
+                                    [f"  readonly type: {quoted(name)};"])
     out += typescript_union("ClientMessage", "What a client may say.",
                             [f"{pascal(name)}Request" for name in client])
     out += ["/** What the messages of a task mean to a client. */",
@@ -421,8 +441,10 @@ def code(text):
 
 
 def client_member(name, member):
+    """A member, and what several tasks have in its place."""
     kind = {"taskId": "task id", "rev": "rev"}.get(member["kind"], member["kind"])
-    return f"`{name}` ({kind})" if member.get("required") else f"[`{name}` ({kind})]"
+    words = f"`{name}` ({kind})" + (f" or `{member['or']}`" if "or" in member else "")
+    return words if member.get("required") else f"[{words}]"
 
 
 def client_table(protocol):

@@ -8,11 +8,21 @@
 
 /* ── What a client says ──────────────────────────────────────────────────────────────────────── */
 
-enum member { MEMBER_TYPE, MEMBER_TASK_ID, MEMBER_TOKEN, MEMBER_REV, MEMBER_TIMESTAMP, MEMBERS };
+enum member {
+    MEMBER_TYPE,
+    MEMBER_TASK_ID,
+    MEMBER_TASK_IDS,
+    MEMBER_TOKEN,
+    MEMBER_REV,
+    MEMBER_REVS,
+    MEMBER_TIMESTAMP,
+    MEMBERS,
+};
 
 static const char *const member_names[MEMBERS] = {
-    [MEMBER_TYPE] = "type", [MEMBER_TASK_ID] = "taskId",      [MEMBER_TOKEN] = "token",
-    [MEMBER_REV] = "rev",   [MEMBER_TIMESTAMP] = "timestamp",
+    [MEMBER_TYPE] = "type",           [MEMBER_TASK_ID] = "taskId", [MEMBER_TASK_IDS] = "taskIds",
+    [MEMBER_TOKEN] = "token",         [MEMBER_REV] = "rev",        [MEMBER_REVS] = "revs",
+    [MEMBER_TIMESTAMP] = "timestamp",
 };
 
 /* A message in the course of being read. */
@@ -23,13 +33,14 @@ struct reading {
 };
 
 PRINTF_LIKE(3, 4)
-static int refuse(struct reading *reading, enum error_code code, const char *format, ...)
+static int message_refuse(struct client_message_error *error, enum error_code code,
+                          const char *format, ...)
 {
     va_list arguments;
 
-    reading->error.code = code;
+    error->code = code;
     va_start(arguments, format);
-    vsnprintf(reading->error.text, sizeof(reading->error.text), format, arguments);
+    vsnprintf(error->text, sizeof(error->text), format, arguments);
     va_end(arguments);
     return MESSAGE_INVALID;
 }
@@ -85,10 +96,10 @@ static int read_type(struct reading *reading)
     struct json_value value = reading->values[MEMBER_TYPE];
 
     if (!is_present(reading, MEMBER_TYPE)) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "type is missing");
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "type is missing");
     }
     if (value.kind != JSON_STRING) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "type must be a string");
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "type must be a string");
     }
     for (enum client_type type = 0; type < CLIENT_TYPES; type++) {
         if (json_string_is(value.raw, client_type_name(type))) {
@@ -96,27 +107,112 @@ static int read_type(struct reading *reading)
             return 0;
         }
     }
-    return refuse(reading, ERROR_INVALID_MESSAGE,
-                  "type must be subscribe, unsubscribe, get_state or ping");
+    return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
+                          "type must be subscribe, unsubscribe, get_state or ping");
 }
 
-static int check_task_id(struct reading *reading, const char *default_task_id)
+/* ── The tasks it names ──────────────────────────────────────────────────────────────────────── */
+
+#define TASK_ID_RULE "must be 1 to %d of A-Z a-z 0-9 . _ ~ : -"
+#define REV_RULE "must be one that a message came with"
+
+static int read_one_task_id(struct reading *reading, const char *default_task_id)
 {
-    struct client_message *message = &reading->message;
+    struct client_task *task = &reading->message.task;
 
     if (!is_present(reading, MEMBER_TASK_ID)) {
         if (!default_task_id) {
-            return refuse(reading, ERROR_INVALID_MESSAGE, "taskId is missing");
+            return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "taskId is missing");
         }
-        snprintf(message->task_id, sizeof(message->task_id), "%s", default_task_id);
+        snprintf(task->task_id, sizeof(task->task_id), "%s", default_task_id);
         return 0;
     }
     if (reading->values[MEMBER_TASK_ID].kind != JSON_STRING) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "taskId must be a string");
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "taskId must be a string");
     }
-    if (message->task_id[0] == '\0') {
-        return refuse(reading, ERROR_INVALID_TASK_ID,
-                      "taskId must be 1 to %d of A-Z a-z 0-9 . _ ~ : -", TASK_ID_MAX);
+    if (task->task_id[0] == '\0') {
+        return message_refuse(&reading->error, ERROR_INVALID_TASK_ID, "taskId " TASK_ID_RULE,
+                              TASK_ID_MAX);
+    }
+    return 0;
+}
+
+static int read_one_rev(struct reading *reading)
+{
+    struct json_value value = reading->values[MEMBER_REV];
+    struct client_task *task = &reading->message.task;
+
+    if (!is_present(reading, MEMBER_REV) || value.kind == JSON_NULL) {
+        return 0;
+    }
+    if (value.kind != JSON_STRING) {
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
+                              "rev must be a string or null");
+    }
+    if (rev_parse(without_quotes(value), &task->rev) != 0) {
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "rev " REV_RULE);
+    }
+    task->has_rev = true;
+    return 0;
+}
+
+static bool has_revs(enum client_type type)
+{
+    return type == CLIENT_SUBSCRIBE || type == CLIENT_GET_STATE;
+}
+
+static int read_one_task(struct reading *reading, const char *default_task_id)
+{
+    int rc = read_one_task_id(reading, default_task_id);
+
+    if (rc == 0 && has_revs(reading->message.type)) {
+        rc = read_one_rev(reading);
+    }
+    reading->message.task_count = 1;
+    return rc;
+}
+
+/* How many elements an array has, if all are strings, or null where that is allowed; else -1. */
+static int count_strings(struct json_value array, bool nullable)
+{
+    struct json_value element;
+    size_t position = 0;
+    int count = 0;
+
+    if (array.kind != JSON_ARRAY) {
+        return -1;
+    }
+    while (json_next_element(array, &position, &element) == 0) {
+        if (element.kind != JSON_STRING && !(nullable && element.kind == JSON_NULL)) {
+            return -1;
+        }
+        count++;
+    }
+    return count;
+}
+
+/* Only the form; the elements are looked at one by one, in client_message_next_task(). */
+static int read_several_tasks(struct reading *reading)
+{
+    struct client_message *message = &reading->message;
+    const int count = count_strings(reading->values[MEMBER_TASK_IDS], false);
+
+    if (is_present(reading, MEMBER_TASK_ID)) {
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
+                              "taskId and taskIds must not come together");
+    }
+    if (count < 1 || count > TASK_IDS_MAX) {
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
+                              "taskIds must be an array of 1 to %d strings", TASK_IDS_MAX);
+    }
+    message->task_ids = reading->values[MEMBER_TASK_IDS];
+    message->task_count = (uint32_t)count;
+    if (has_revs(message->type) && is_present(reading, MEMBER_REVS)) {
+        if (count_strings(reading->values[MEMBER_REVS], true) != count) {
+            return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
+                                  "revs must be an array of strings and nulls, as long as taskIds");
+        }
+        message->revs = reading->values[MEMBER_REVS];
     }
     return 0;
 }
@@ -130,31 +226,14 @@ static int read_token(struct reading *reading)
         return 0;
     }
     if (value.kind != JSON_STRING) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "token must be a string");
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "token must be a string");
     }
     token = without_quotes(value);
     if (token.len == 0 || token.len > TOKEN_MAX || memchr(token.at, '\\', token.len)) {
-        return refuse(reading, ERROR_INVALID_MESSAGE,
-                      "token must be 1 to %d characters without escapes", TOKEN_MAX);
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
+                              "token must be 1 to %d characters without escapes", TOKEN_MAX);
     }
     reading->message.token = token;
-    return 0;
-}
-
-static int read_rev(struct reading *reading)
-{
-    struct json_value value = reading->values[MEMBER_REV];
-
-    if (!is_present(reading, MEMBER_REV) || value.kind == JSON_NULL) {
-        return 0;
-    }
-    if (value.kind != JSON_STRING) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "rev must be a string or null");
-    }
-    if (rev_parse(without_quotes(value), &reading->message.rev) != 0) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "rev must be one that a message came with");
-    }
-    reading->message.has_rev = true;
     return 0;
 }
 
@@ -166,11 +245,11 @@ static int read_timestamp(struct reading *reading)
         return 0;
     }
     if (value.kind != JSON_NUMBER) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "timestamp must be a number");
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "timestamp must be a number");
     }
     if (value.raw.len > PING_TIMESTAMP_MAX) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "timestamp must be of at most %d characters",
-                      PING_TIMESTAMP_MAX);
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
+                              "timestamp must be of at most %d characters", PING_TIMESTAMP_MAX);
     }
     reading->message.timestamp = value.raw;
     return 0;
@@ -185,15 +264,13 @@ static int read_members(struct reading *reading, const char *default_task_id)
         return result;
     }
     if (reading->message.type == CLIENT_PING) {
-        reading->message.task_id[0] = '\0';
+        reading->message.task.task_id[0] = '\0';
         return read_timestamp(reading);
     }
-    result = check_task_id(reading, default_task_id);
+    result = is_present(reading, MEMBER_TASK_IDS) ? read_several_tasks(reading)
+                                                  : read_one_task(reading, default_task_id);
     if (result == 0 && reading->message.type == CLIENT_SUBSCRIBE) {
         result = read_token(reading);
-    }
-    if (result == 0 && reading->message.type != CLIENT_UNSUBSCRIBE) {
-        result = read_rev(reading);
     }
     return result;
 }
@@ -205,19 +282,22 @@ static int read_message(struct reading *reading, struct span text, const char *d
     size_t offset;
 
     if (json_check(text, &object, &offset) != 0) {
-        return refuse(reading, ERROR_INVALID_MESSAGE,
-                      "the message must be JSON: it is not from byte %zu on", offset);
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
+                              "the message must be JSON: it is not from byte %zu on", offset);
     }
     if (object.kind != JSON_OBJECT) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "the message must be a JSON object");
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
+                              "the message must be a JSON object");
     }
     collect_members(reading, object, &repeated);
     if (is_present(reading, MEMBER_TASK_ID)) { /* first of all, for errors to name it */
-        read_named_task_id(reading->values[MEMBER_TASK_ID], reading->message.task_id);
-        memcpy(reading->error.task_id, reading->message.task_id, sizeof(reading->error.task_id));
+        read_named_task_id(reading->values[MEMBER_TASK_ID], reading->message.task.task_id);
+        memcpy(reading->error.task_id, reading->message.task.task_id,
+               sizeof(reading->error.task_id));
     }
     if (repeated) {
-        return refuse(reading, ERROR_INVALID_MESSAGE, "%s must come only once", repeated);
+        return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "%s must come only once",
+                              repeated);
     }
     return read_members(reading, default_task_id);
 }
@@ -238,6 +318,53 @@ int client_message_parse(struct span text, const char *default_task_id,
         *ret_message = reading.message;
     }
     return result;
+}
+
+/* The next element of an array that has one, as counting it has shown. */
+static void next_counted(struct json_value array, size_t *position, struct json_value *ret_element)
+{
+    int rc = json_next_element(array, position, ret_element);
+
+    assert(rc == 0);
+    (void)rc;
+}
+
+int client_message_next_task(const struct client_message *message, struct client_task_walk *walk,
+                             struct client_task *ret_task, struct client_message_error *ret_error)
+{
+    struct client_task task = {.has_rev = false};
+    struct client_message_error error = {.code = ERROR_INVALID_TASK_ID};
+    struct json_value id, rev = {.kind = JSON_NULL};
+    const uint32_t index = walk->count;
+
+    if (index >= message->task_count) {
+        return MESSAGE_END;
+    }
+    walk->count++;
+    if (!message->task_ids.raw.at) {
+        *ret_task = message->task;
+        return 0;
+    }
+    next_counted(message->task_ids, &walk->id_position, &id);
+    if (message->revs.raw.at) {
+        next_counted(message->revs, &walk->rev_position, &rev);
+    }
+    read_named_task_id(id, task.task_id);
+    if (task.task_id[0] == '\0') {
+        *ret_error = error;
+        return message_refuse(ret_error, ERROR_INVALID_TASK_ID, "taskIds[%u] " TASK_ID_RULE, index,
+                              TASK_ID_MAX);
+    }
+    if (rev.kind != JSON_NULL) {
+        if (rev_parse(without_quotes(rev), &task.rev) != 0) {
+            memcpy(error.task_id, task.task_id, sizeof(error.task_id));
+            *ret_error = error;
+            return message_refuse(ret_error, ERROR_INVALID_MESSAGE, "revs[%u] " REV_RULE, index);
+        }
+        task.has_rev = true;
+    }
+    *ret_task = task;
+    return 0;
 }
 
 /* ── What is said to a client ────────────────────────────────────────────────────────────────── */

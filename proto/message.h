@@ -17,15 +17,22 @@
 #include "proto/rev.h"
 #include "proto/task_key.h"
 
-/* A client's message. Which members are set depends on its type. */
-struct client_message {
-    enum client_type type;         /* CLIENT_SUBSCRIBE, _UNSUBSCRIBE, _GET_STATE, _PING */
+/* A task that a client's message is about. */
+struct client_task {
     char task_id[TASK_ID_MAX + 1]; /* decoded, valid; "" in a ping */
-    struct span token;             /* the JSON string without its quotes: escapes, which a JWT
-                                      doesn't need, are refused; {NULL, 0} when absent */
     bool has_rev;
-    struct rev rev;        /* what the client has */
-    struct span timestamp; /* of a ping: the raw number; {NULL, 0} when absent */
+    struct rev rev; /* what the client has of the task */
+};
+
+/* A client's message. Which members are set depends on its type. It points into the text. */
+struct client_message {
+    enum client_type type;            /* CLIENT_SUBSCRIBE, _UNSUBSCRIBE, _GET_STATE, _PING */
+    struct client_task task;          /* when the message has no taskIds */
+    struct json_value task_ids, revs; /* arrays of one length; raw.at is NULL when absent */
+    uint32_t task_count;              /* tasks that the message names; 0 in a ping */
+    struct span token;                /* the JSON string without its quotes: escapes, which a JWT
+                                         doesn't need, are refused; {NULL, 0} when absent */
+    struct span timestamp;            /* of a ping: the raw number; {NULL, 0} when absent */
 };
 
 /* What is wrong with a client's message. */
@@ -40,14 +47,26 @@ struct client_message_error {
 #define TOKEN_MAX 4096
 #define PING_TIMESTAMP_MAX 32
 
-enum message_outcome { MESSAGE_INVALID = 1 };
+enum message_outcome { MESSAGE_INVALID = 1, MESSAGE_END };
 
-/* Reads a client's message (valid UTF-8). A `subscribe` and the like without `taskId` take
- * `default_task_id` (that of the URL; NULL: none). Members not in the protocol are ignored; members
- * of it that come twice are refused. 0, or MESSAGE_INVALID with *ret_error. */
+/* Reads a client's message (valid UTF-8). A `subscribe` and the like without `taskId` and `taskIds`
+ * take `default_task_id` (that of the URL; NULL: none). Members not in the protocol are ignored;
+ * members of it that come twice are refused. 0, or MESSAGE_INVALID with *ret_error. */
 int client_message_parse(struct span text, const char *default_task_id,
                          struct client_message *ret_message,
                          struct client_message_error *ret_error) MUST_CHECK;
+
+/* Where a walk over a message's tasks is. All zeros is its beginning. */
+struct client_task_walk {
+    size_t id_position, rev_position;
+    uint32_t count; /* tasks passed */
+};
+
+/* The next task that the message names. 0; MESSAGE_END; or MESSAGE_INVALID with *ret_error, about
+ * this task alone: the walk goes on behind it. */
+int client_message_next_task(const struct client_message *message, struct client_task_walk *walk,
+                             struct client_task *ret_task,
+                             struct client_message_error *ret_error) MUST_CHECK;
 
 /* {"type":"subscribed","taskId":…,"payload":{"rev":…,"stages":[…],"expiresAt":…}}
  * `rev` NULL: the task has no state yet. `stages`: a JSON array. `expires_at`: seconds since 1970

@@ -57,8 +57,8 @@ struct config {
     uint32_t max_connections_per_address; /* of a worker; 0: no limit */
     uint32_t max_handshakes;              /* in flight, of a worker */
     uint32_t max_subscriptions;           /* of a connection */
-    uint32_t message_rate; /* a client's messages a second; its burst is twice that */
-    uint32_t max_payload;  /* bytes, of a job's message */
+    uint32_t message_rate;                /* a client's requests a second: see allowance.h */
+    uint32_t max_payload;                 /* bytes, of a job's message */
     uint32_t state_ttl_s;
     uint32_t handshake_timeout_ms, subscribe_timeout_ms;
     uint32_t ping_interval_ms, idle_timeout_ms;

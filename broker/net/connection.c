@@ -42,13 +42,30 @@ static bool is_congested(const struct connection *connection)
     return outbox_waiting(&connection->outbox) >= CONNECTION_BATCH / 2;
 }
 
-/* Reading stops while a request is being answered, and while a client that sends doesn't take what
- * it is answered: so that nothing piles up here. */
+/* Whether what the client says next has to wait. */
+static bool must_wait(const struct connection *connection)
+{
+    switch ((enum connection_state)connection->state) {
+    case CONNECTION_REQUEST:
+    case CONNECTION_OPEN:
+        return connection->is_paused || is_congested(connection);
+    case CONNECTION_ANSWERING:
+        return true;
+    case CONNECTION_CLOSING:
+    case CONNECTION_LINGERING:
+    case CONNECTION_CLOSED:
+        break;
+    }
+    return false;
+}
+
+/* Reading stops while what comes has to wait, and while a client that sends doesn't take what it is
+ * answered: so that nothing piles up here. */
 static void update_reading(struct connection *connection)
 {
     if (connection->state != CONNECTION_CLOSED) {
         stream_want_read(&connection->stream,
-                         connection->state != CONNECTION_ANSWERING && !connection->input &&
+                         !must_wait(connection) && !connection->input &&
                              !(connection->blocked && outbox_waiting(&connection->outbox) > 0));
     }
 }
@@ -100,7 +117,7 @@ static void go_on_reading(struct connection *connection);
 /* The queue is written: what was waiting for that goes on. */
 static void after_writing(struct connection *connection)
 {
-    if (connection->state == CONNECTION_REQUEST && connection->input && !is_congested(connection)) {
+    if (connection->input && !must_wait(connection)) {
         go_on_reading(connection);
     }
     if (connection->state == CONNECTION_LINGERING && outbox_is_empty(&connection->outbox) &&
@@ -333,13 +350,14 @@ static bool reads_frames(const struct connection *connection)
     return connection->state == CONNECTION_OPEN || connection->state == CONNECTION_CLOSING;
 }
 
-/* Reads all there is, up to the last call with nothing left, which frees what the last event lay
- * in. */
-static void read_frames(struct connection *connection, uint8_t *data, size_t len)
+/* Reads until what follows has to wait; else all there is, up to the last call with nothing left,
+ * which frees what the last event lay in. How much was used. */
+static size_t read_frames(struct connection *connection, uint8_t *data, size_t len)
 {
+    const size_t all = len;
     int r = WS_EVENT;
 
-    while (r == WS_EVENT && reads_frames(connection)) {
+    while (r == WS_EVENT && reads_frames(connection) && !(len > 0 && must_wait(connection))) {
         struct ws_event event;
         size_t used = 0;
 
@@ -352,9 +370,10 @@ static void read_frames(struct connection *connection, uint8_t *data, size_t len
             frames_failed(connection, r);
         }
     }
+    return r == WS_EVENT && reads_frames(connection) ? all - len : all;
 }
 
-/* Keeps what follows a request that is still being answered, or answers that are still to go. */
+/* Keeps what has to wait. */
 static void keep_input(struct connection *connection, const uint8_t *data, size_t len)
 {
     connection->input = bytes_copy(data, (uint32_t)len);
@@ -369,13 +388,12 @@ static void take_input(struct connection *connection, uint8_t *data, size_t len)
     while (len > 0) {
         size_t used = len; /* LINGERING, CLOSED: dropped */
 
-        if (connection->state == CONNECTION_ANSWERING ||
-            (connection->state == CONNECTION_REQUEST && is_congested(connection))) {
+        if (must_wait(connection)) {
             keep_input(connection, data, len);
         } else if (connection->state == CONNECTION_REQUEST) {
             used = read_request(connection, data, len);
         } else if (reads_frames(connection)) {
-            read_frames(connection, data, len);
+            used = read_frames(connection, data, len);
         }
         data += used;
         len -= used;
@@ -396,6 +414,21 @@ static void on_readable(struct stream *stream)
         metric_add(connection->settings->metrics, METRIC_BYTES_RECEIVED, (uint64_t)n);
         connection->heard_ms = uv_now(connection->settings->loop);
         take_input(connection, data, (size_t)n);
+    }
+}
+
+void connection_pause(struct connection *connection)
+{
+    connection->is_paused = true;
+    update_reading(connection);
+}
+
+void connection_resume(struct connection *connection)
+{
+    connection->is_paused = false;
+    connection->heard_ms = uv_now(connection->settings->loop);
+    if (!must_wait(connection)) {
+        go_on_reading(connection);
     }
 }
 

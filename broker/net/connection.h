@@ -9,6 +9,9 @@
  * and says which it took (on_taken). What is written of a frame is finished first; so a slow client
  * holds one half-written frame at the most, and gets what is newest when it reads on.
  *
+ * Input. While a request is being answered, while many answers wait to be written, and while the
+ * owner has paused the connection, nothing is taken from the client: TCP makes it wait.
+ *
  * States
  *   CONNECTION_REQUEST    reads a request                          -> ANSWERING, LINGERING
  *   CONNECTION_ANSWERING  on_request came; no reading               -> REQUEST, OPEN, LINGERING
@@ -91,13 +94,14 @@ struct connection {
         struct ws_parser parser;      /* from OPEN on */
     };
     struct outbox outbox;
-    struct bytes *input; /* read, but not looked at while ANSWERING; NULL: none */
+    struct bytes *input; /* read, but not looked at yet; NULL: none */
     uint16_t close_code; /* what the connection was closed with; 0: none */
     uint64_t heard_ms;   /* when the last bytes came, by uv_now() */
     uint8_t state;       /* enum connection_state */
     bool is_websocket;   /* the handshake succeeded */
     bool flush_due;      /* on_flush_due came, connection_flush() has not */
     bool blocked;        /* the socket takes nothing now */
+    bool is_paused;      /* the owner takes no further request or message for now */
     bool is_reading;     /* within take_input(), which goes on by itself */
     bool is_shut;        /* LINGERING: all is sent, and the peer was told so */
 };
@@ -126,6 +130,15 @@ void connection_send(struct connection *connection, struct bytes *frame);
 
 /* Frames of tasks are due: on_collect will be called. Cheap, may be called any number of times. */
 void connection_wake(struct connection *connection);
+
+/* No further request or message is handed on until connection_resume(): what the client has sent
+ * stays in its socket, but for the rest of one read. May be called from within on_request and
+ * on_message. Closing goes on as ever. */
+void connection_pause(struct connection *connection);
+
+/* Goes on; messages may come before this returns. The silence of a client that wasn't listened to
+ * begins anew. */
+void connection_resume(struct connection *connection);
 
 /* Writes what is due. The owner calls it at the end of the loop turn in which on_flush_due came. */
 void connection_flush(struct connection *connection);

@@ -8,9 +8,9 @@
 #include "common/mem.h"
 #include "proto/message.h"
 
-/* Messages over the rate that are answered with an error, or passed over, before the client is
- * closed. */
-#define EXCESS_MAX 100
+/* From so many subscriptions on they are found by a map. Most clients have one or two, and pay
+ * nothing for it. */
+#define INDEX_FROM 16
 
 #define UNAVAILABLE_TEXT "the task's state is out of reach, try again"
 
@@ -102,8 +102,16 @@ static void say_subscribed(struct watching *watching)
 
 /* ── Subscriptions ───────────────────────────────────────────────────────────────────────────── */
 
-static struct watching *find(const struct watcher *watcher, const char *task_id)
+static bool is_indexed(const struct watcher *watcher)
 {
+    return watcher->by_id.count > 0;
+}
+
+static struct watching *watching_find(const struct watcher *watcher, const char *task_id)
+{
+    if (is_indexed(watcher)) {
+        return map_get(&watcher->by_id, task_id, strlen(task_id));
+    }
     LIST_EACH (link, &watcher->watchings) {
         struct watching *watching = CONTAINER_OF(link, struct watching, link);
 
@@ -112,6 +120,34 @@ static struct watching *find(const struct watcher *watcher, const char *task_id)
         }
     }
     return NULL;
+}
+
+static int index_add(struct watcher *watcher, struct watching *watching)
+{
+    const struct task *task = watching->subscription.task;
+
+    return map_add(&watcher->by_id, task->id, task->id_len, watching);
+}
+
+/* A subscription has been added: puts it in the map, with all others when there is none yet. 0 or
+ * -ENOMEM. */
+static int index_update(struct watcher *watcher, struct watching *added)
+{
+    if (is_indexed(watcher)) {
+        return index_add(watcher, added);
+    }
+    if (watcher->count < INDEX_FROM) {
+        return 0;
+    }
+    LIST_EACH (link, &watcher->watchings) {
+        int rc = index_add(watcher, CONTAINER_OF(link, struct watching, link));
+
+        if (rc < 0) {
+            map_deinit(&watcher->by_id);
+            return rc;
+        }
+    }
+    return 0;
 }
 
 static void forget(struct watching *watching)
@@ -130,8 +166,16 @@ static void forget(struct watching *watching)
     mem_free(watching);
 }
 
+static void index_remove(struct watching *watching)
+{
+    const struct task *task = watching->subscription.task;
+
+    map_remove(&watching->watcher->by_id, task->id, task->id_len);
+}
+
 static void unwatch(struct watching *watching)
 {
+    index_remove(watching);
     hub_unsubscribe(watching->watcher->front->hub, &watching->subscription);
     forget(watching);
 }
@@ -166,6 +210,7 @@ static void on_failed(struct subscription *subscription)
     struct watching *watching = CONTAINER_OF(subscription, struct watching, subscription);
 
     say_error(watching->watcher, subscription->task->id, ERROR_UNAVAILABLE, UNAVAILABLE_TEXT);
+    index_remove(watching);
     forget(watching);
 }
 
@@ -175,122 +220,142 @@ static const struct subscription_events subscription_events = {
     .on_failed = on_failed,
 };
 
-/* The token of a subscribe, checked, with the right to that task; or NULL, and the client knows
- * why. */
-static struct token *check_token(struct watcher *watcher, const struct client_message *message)
-{
-    struct token *token = NULL;
-    enum auth_failure why = AUTH_MISSING;
-    enum error_code code = ERROR_UNAUTHORIZED;
-    int r = message->token.at
-                ? auth_verify(watcher->front->auth, message->token, wall_clock_s(), &token, &why)
-                : AUTH_REFUSED;
-
-    if (r < 0) {
-        connection_send(watcher->connection, NULL);
-        return NULL;
-    }
-    if (r == 0 && token_names(token, message->task_id)) {
-        return token;
-    }
-    if (r == 0) {
-        token_unref(token);
-        why = AUTH_FORBIDDEN;
-        code = ERROR_FORBIDDEN;
-    }
-    metric_add(watcher->front->metrics, METRIC_AUTH_MISSING + why, 1);
-    say_error(watcher, message->task_id, code, auth_failure_text(why));
-    return NULL;
-}
-
 /* From where the client is sent messages: from its rev on, if that is of this run. A client that
  * has seen more than this worker is left there. */
-static uint64_t start_of(const struct client_message *message)
+static uint64_t start_of(const struct client_task *wanted)
 {
-    return message->has_rev ? message->rev.n : 0;
+    return wanted->has_rev ? wanted->rev.n : 0;
 }
 
-static void watch(struct watcher *watcher, const struct client_message *message,
-                  struct token *token)
+static void say_hub_refused(struct watcher *watcher, const char *task_id, int rc)
+{
+    if (rc == HUB_UNAVAILABLE) {
+        say_error(watcher, task_id, ERROR_UNAVAILABLE, UNAVAILABLE_TEXT);
+    } else {
+        connection_send(watcher->connection, NULL);
+    }
+}
+
+/* Takes a reference to the token. */
+static void watch(struct watcher *watcher, const struct client_task *wanted, struct token *token)
 {
     struct watching *watching = mem_zalloc(1, sizeof(*watching));
-    int r;
+    int rc;
 
     if (!watching) {
-        token_unref(token);
         connection_send(watcher->connection, NULL);
         return;
     }
     watching->watcher = watcher;
-    watching->token = token;
+    watching->token = token_ref(token);
     watching->subscription.events = &subscription_events;
-    watching->subscription.sent_n = start_of(message);
+    watching->subscription.sent_n = start_of(wanted);
     list_init(&watching->link);
     list_init(&watching->pending);
     list_append(&watcher->watchings, &watching->link);
     watcher->count++;
     metric_add(watcher->front->metrics, METRIC_SUBSCRIPTIONS, 1);
-    r = hub_subscribe(watcher->front->hub, &watching->subscription, message->task_id,
-                      strlen(message->task_id));
-    if (r == HUB_READY) {
-        answer_with_state(watching);
-    } else if (r != 0) {
+    rc = hub_subscribe(watcher->front->hub, &watching->subscription, wanted->task_id,
+                       strlen(wanted->task_id));
+    if (rc != 0 && rc != HUB_READY) {
         forget(watching);
-        if (r == HUB_UNAVAILABLE) {
-            say_error(watcher, message->task_id, ERROR_UNAVAILABLE, UNAVAILABLE_TEXT);
-        } else {
-            connection_send(watcher->connection, NULL);
-        }
+        say_hub_refused(watcher, wanted->task_id, rc);
+        return;
+    }
+    if (index_update(watcher, watching) < 0) {
+        unwatch(watching);
+        connection_send(watcher->connection, NULL);
+        return;
+    }
+    if (rc == HUB_READY) {
+        answer_with_state(watching);
     }
 }
 
-static void subscribe(struct watcher *watcher, const struct client_message *message)
+static void renew(struct watching *watching, const struct client_task *wanted, struct token *token)
 {
-    struct watching *watching = find(watcher, message->task_id);
-    struct token *token = check_token(watcher, message);
+    token_unref(watching->token);
+    watching->token = token_ref(token);
+    if (watching->subscription.ready) {
+        watching->subscription.sent_n = start_of(wanted);
+        answer_with_state(watching);
+    } /* else: on_ready is about to say the same */
+}
 
-    if (!token) {
-        return;
+/* ── The client's requests ───────────────────────────────────────────────────────────────────── */
+
+/* What a message asks for, of each of its tasks. */
+struct request {
+    struct watcher *watcher;
+    struct token *token;   /* of a subscribe; NULL: refused, see `why` */
+    enum auth_failure why; /* a subscribe has no token */
+};
+
+/* Checks a subscribe's token, once for all of its tasks. 0, or -ENOMEM. */
+static int request_authorize(struct request *request, struct span text)
+{
+    int rc = AUTH_REFUSED;
+
+    request->why = AUTH_MISSING;
+    if (text.at) {
+        rc = auth_verify(request->watcher->front->auth, text, wall_clock_s(), &request->token,
+                         &request->why);
     }
-    tick_by(watcher, expiry_ms(watcher, token));
-    if (watching) { /* a fresh token renews in place */
-        token_unref(watching->token);
-        watching->token = token;
-        if (watching->subscription.ready) {
-            watching->subscription.sent_n = start_of(message);
-            answer_with_state(watching);
-        }
-        return;
+    if (rc == AUTH_REFUSED) {
+        metric_add(request->watcher->front->metrics, METRIC_AUTH_MISSING + request->why, 1);
+        rc = 0;
     }
-    if (watcher->count >= watcher->front->config->max_subscriptions) {
-        token_unref(token);
-        say_error(watcher, message->task_id, ERROR_TOO_MANY_SUBSCRIPTIONS,
+    if (request->token) {
+        tick_by(request->watcher, expiry_ms(request->watcher, request->token));
+    }
+    return rc;
+}
+
+static void subscribe(struct request *request, const struct client_task *wanted)
+{
+    struct watcher *watcher = request->watcher;
+    struct watching *watching = watching_find(watcher, wanted->task_id);
+
+    if (!request->token) {
+        say_error(watcher, wanted->task_id, ERROR_UNAUTHORIZED, auth_failure_text(request->why));
+    } else if (!token_names(request->token, wanted->task_id)) {
+        metric_add(watcher->front->metrics, METRIC_AUTH_MISSING + AUTH_FORBIDDEN, 1);
+        say_error(watcher, wanted->task_id, ERROR_FORBIDDEN, auth_failure_text(AUTH_FORBIDDEN));
+    } else if (watching) { /* a fresh token renews in place */
+        renew(watching, wanted, request->token);
+    } else if (watcher->count >= watcher->front->config->max_subscriptions) {
+        say_error(watcher, wanted->task_id, ERROR_TOO_MANY_SUBSCRIPTIONS,
                   "this connection watches as many tasks as it may");
-        return;
+    } else {
+        watch(watcher, wanted, request->token);
     }
-    watch(watcher, message, token);
 }
 
-static void unsubscribe(struct watcher *watcher, const struct client_message *message)
+static void say_not_subscribed(struct watcher *watcher, const char *task_id)
 {
-    struct watching *watching = find(watcher, message->task_id);
+    say_error(watcher, task_id, ERROR_NOT_SUBSCRIBED, "not subscribed to this task");
+}
+
+static void unsubscribe(struct request *request, const struct client_task *wanted)
+{
+    struct watching *watching = watching_find(request->watcher, wanted->task_id);
 
     if (!watching) {
-        say_error(watcher, message->task_id, ERROR_NOT_SUBSCRIBED, "not subscribed to this task");
+        say_not_subscribed(request->watcher, wanted->task_id);
         return;
     }
-    say_unsubscribed(watcher, message->task_id, UNSUBSCRIBED_CLIENT_REQUEST);
+    say_unsubscribed(request->watcher, wanted->task_id, UNSUBSCRIBED_CLIENT_REQUEST);
     unwatch(watching);
 }
 
-static void get_state(struct watcher *watcher, const struct client_message *message)
+static void get_state(struct request *request, const struct client_task *wanted)
 {
-    struct watching *watching = find(watcher, message->task_id);
+    struct watching *watching = watching_find(request->watcher, wanted->task_id);
 
     if (!watching) {
-        say_error(watcher, message->task_id, ERROR_NOT_SUBSCRIBED, "not subscribed to this task");
+        say_not_subscribed(request->watcher, wanted->task_id);
     } else if (watching->subscription.ready) {
-        watching->subscription.sent_n = start_of(message);
+        watching->subscription.sent_n = start_of(wanted);
         answer_with_state(watching);
     } /* else: on_ready is about to say the same */
 }
@@ -305,45 +370,68 @@ static void ping(struct watcher *watcher, const struct client_message *message)
 
 /* ── The client's messages ───────────────────────────────────────────────────────────────────── */
 
-/* Whether the message keeps to the rate (a token bucket); if not, the client is told once, and
- * closed when it goes on. */
-static bool is_within_rate(struct watcher *watcher)
+static void say_invalid(struct watcher *watcher, const struct client_message_error *error)
 {
-    const double rate = watcher->front->config->message_rate;
-    const uint64_t now = now_ms(watcher);
+    const char *task_id = error->task_id[0] != '\0' ? error->task_id
+                          : watcher->url_task_id    ? watcher->url_task_id
+                                                    : "";
 
-    watcher->credit += rate * (double)(now - watcher->credit_ms) / 1000;
-    watcher->credit_ms = now;
-    if (watcher->credit > 2 * rate) {
-        watcher->credit = 2 * rate;
+    say_error(watcher, task_id, error->code, error->text);
+}
+
+/* Does what the message asks for, task by task: each is answered as if it had been asked for
+ * alone. */
+static void take_tasks(struct watcher *watcher, const struct client_message *message)
+{
+    static void (*const handlers[CLIENT_TYPES])(struct request *, const struct client_task *) = {
+        [CLIENT_SUBSCRIBE] = subscribe,
+        [CLIENT_UNSUBSCRIBE] = unsubscribe,
+        [CLIENT_GET_STATE] = get_state,
+    };
+    struct request request = {.watcher = watcher};
+    struct client_task_walk walk = {0};
+    struct client_task task;
+    struct client_message_error error;
+    int rc;
+
+    if (message->type == CLIENT_SUBSCRIBE && request_authorize(&request, message->token) < 0) {
+        connection_send(watcher->connection, NULL);
+        return;
     }
-    if (watcher->credit >= 1) {
-        watcher->credit -= 1;
-        if (watcher->credit >= rate) {
-            watcher->excess = 0;
+    while ((rc = client_message_next_task(message, &walk, &task, &error)) != MESSAGE_END) {
+        if (rc == 0) {
+            handlers[message->type](&request, &task);
+        } else {
+            say_invalid(watcher, &error);
         }
-        return true;
     }
-    watcher->excess++;
-    if (watcher->excess == 1) {
-        say_error(watcher, watcher->url_task_id ? watcher->url_task_id : "", ERROR_RATE_LIMITED,
-                  "too many messages a second");
-    } else if (watcher->excess > EXCESS_MAX) {
+    token_unref(request.token);
+}
+
+/* Accounts for a message that was answered: a client that asks for more than it may isn't listened
+ * to for a while. */
+static void charge(struct watcher *watcher, uint32_t units)
+{
+    const uint64_t now = now_ms(watcher);
+    const uint64_t more_ms =
+        allowance_take(&watcher->allowance, watcher->front->config, now, units);
+
+    if (more_ms == now) {
+        return;
+    }
+    if (allowance_is_abused(&watcher->allowance, now)) {
         connection_close(watcher->connection, CLOSE_TOO_MANY_REQUESTS);
+        return;
     }
-    return false;
+    watcher->resume_ms = more_ms;
+    connection_pause(watcher->connection);
+    tick_by(watcher, more_ms);
 }
 
 void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8_t *payload,
                      uint32_t len)
 {
-    static void (*const handlers[CLIENT_TYPES])(struct watcher *, const struct client_message *) = {
-        [CLIENT_SUBSCRIBE] = subscribe,
-        [CLIENT_UNSUBSCRIBE] = unsubscribe,
-        [CLIENT_GET_STATE] = get_state,
-        [CLIENT_PING] = ping,
-    };
-    struct client_message message;
+    struct client_message message = {.task_count = 0};
     struct client_message_error error;
 
     metric_add(watcher->front->metrics, METRIC_CLIENT_MESSAGES_RECEIVED, 1);
@@ -351,19 +439,15 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
         connection_close(watcher->connection, CLOSE_UNSUPPORTED_DATA);
         return;
     }
-    if (!is_within_rate(watcher)) {
-        return;
-    }
     if (client_message_parse((struct span){(const char *)payload, len}, watcher->url_task_id,
-                             &message, &error) == 0) {
-        handlers[message.type](watcher, &message);
-        return;
+                             &message, &error) != 0) {
+        say_invalid(watcher, &error);
+    } else if (message.type == CLIENT_PING) {
+        ping(watcher, &message);
+    } else {
+        take_tasks(watcher, &message);
     }
-    say_error(watcher,
-              error.task_id[0] != '\0' ? error.task_id
-              : watcher->url_task_id   ? watcher->url_task_id
-                                       : "",
-              error.code, error.text);
+    charge(watcher, message.task_count > 0 ? message.task_count : 1);
 }
 
 /* ── The tasks' messages ─────────────────────────────────────────────────────────────────────── */
@@ -418,6 +502,9 @@ static void schedule(struct watcher *watcher)
     const struct config *config = watcher->front->config;
     uint64_t due = watcher->ping_ms;
 
+    if (watcher->resume_ms > 0 && due > watcher->resume_ms) {
+        due = watcher->resume_ms;
+    }
     if (due > watcher->connection->heard_ms + config->idle_timeout_ms) {
         due = watcher->connection->heard_ms + config->idle_timeout_ms;
     }
@@ -462,7 +549,7 @@ void watcher_tick(struct watcher *watcher)
     const struct config *config = watcher->front->config;
     const uint64_t now = now_ms(watcher);
 
-    if (now - watcher->connection->heard_ms >= config->idle_timeout_ms) {
+    if (watcher->resume_ms == 0 && now - watcher->connection->heard_ms >= config->idle_timeout_ms) {
         connection_close(watcher->connection, CLOSE_TIMEOUT);
         return;
     }
@@ -475,7 +562,13 @@ void watcher_tick(struct watcher *watcher)
         connection_send(watcher->connection, ws_frame_new(WS_PING, "", 0));
         watcher->ping_ms = next_ping(watcher);
     }
-    schedule(watcher);
+    if (watcher->resume_ms > 0 && now >= watcher->resume_ms) {
+        watcher->resume_ms = 0;
+        schedule(watcher);
+        connection_resume(watcher->connection); /* the last thing: it may pause or close it */
+    } else {
+        schedule(watcher);
+    }
 }
 
 /* ── Beginning and end ───────────────────────────────────────────────────────────────────────── */
@@ -495,8 +588,9 @@ int watcher_begin(struct watcher *watcher, const struct front *front, struct con
     watcher->timer = timer;
     list_init(&watcher->watchings);
     list_init(&watcher->pending);
-    watcher->credit = 2 * front->config->message_rate;
-    watcher->credit_ms = watcher->idle_ms = now_ms(watcher);
+    map_init(&watcher->by_id);
+    watcher->idle_ms = now_ms(watcher);
+    allowance_init(&watcher->allowance, front->config, watcher->idle_ms);
     watcher->ping_ms = next_ping(watcher);
     schedule(watcher);
     return 0;
@@ -507,5 +601,6 @@ void watcher_end(struct watcher *watcher)
     LIST_EACH (link, &watcher->watchings) {
         unwatch(CONTAINER_OF(link, struct watching, link));
     }
+    map_deinit(&watcher->by_id);
     mem_free(TAKE(watcher->url_task_id));
 }

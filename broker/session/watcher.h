@@ -13,7 +13,9 @@
 #define PROGRESSD_BROKER_SESSION_WATCHER_H
 
 #include "broker/net/connection.h"
+#include "broker/session/allowance.h"
 #include "broker/session/front.h"
+#include "common/map.h"
 
 struct watcher {
     const struct front *front;
@@ -22,12 +24,12 @@ struct watcher {
     struct list watchings; /* its subscriptions */
     struct list pending;   /* those of them that have news */
     char *url_task_id;     /* NULL: the URL names none */
-    double credit;         /* messages it may send now; fills up to twice message-rate */
-    uint64_t credit_ms;    /* when credit was last filled */
-    uint64_t idle_ms;      /* when the last subscription ended, or the watcher began */
-    uint64_t ping_ms;      /* when the next ping is due */
-    uint32_t count;        /* of subscriptions */
-    uint32_t excess;       /* messages over the rate since it last kept to it */
+    struct map by_id;      /* the same, once there are many; else empty */
+    struct allowance allowance;
+    uint64_t resume_ms; /* when it may say more; 0: now */
+    uint64_t idle_ms;   /* when the last subscription ended, or the watcher began */
+    uint64_t ping_ms;   /* when the next ping is due */
+    uint32_t count;     /* of subscriptions */
 };
 
 /* Begins, after connection_upgrade(). `url_task_id` (valid) is copied; NULL: the URL named none.
@@ -44,7 +46,8 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
 size_t watcher_collect(struct watcher *watcher, struct connection_frame *frames, size_t max);
 void watcher_taken(struct watcher *watcher, const struct connection_frame *frame);
 
-/* Does what is due by now, and sets the timer anew: pings; ends subscriptions whose token ran out;
+/* Does what is due by now, and sets the timer anew: pings; listens again to a client that had to
+ * wait; ends subscriptions whose token ran out;
  * closes the connection of a client that is silent (4408) or watches nothing (4401). A client that
  * doesn't read is silent too: what it sends isn't read while it doesn't take its answers, pings
  * among them. */

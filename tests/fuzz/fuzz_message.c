@@ -19,20 +19,6 @@ static void check_is_json(struct text *text)
     text_deinit(text);
 }
 
-static void check_understood(const struct client_message *message)
-{
-    struct text answer = TEXT_EMPTY;
-
-    if (message->type == CLIENT_PING) {
-        message_pong(&answer, message->timestamp);
-        check_is_json(&answer);
-        return;
-    }
-    FUZZ_ASSERT(task_id_is_valid(message->task_id, strlen(message->task_id)));
-    message_unsubscribed(&answer, message->task_id, "TOKEN_EXPIRED");
-    check_is_json(&answer);
-}
-
 static void check_refused(const struct client_message_error *error)
 {
     struct text answer = TEXT_EMPTY;
@@ -43,6 +29,39 @@ static void check_refused(const struct client_message_error *error)
                 task_id_is_valid(error->task_id, strlen(error->task_id)));
     message_error(&answer, error->task_id, error->code, error->text);
     check_is_json(&answer);
+}
+
+static void check_task(const struct client_task *task)
+{
+    struct text answer = TEXT_EMPTY;
+
+    FUZZ_ASSERT(task_id_is_valid(task->task_id, strlen(task->task_id)));
+    message_unsubscribed(&answer, task->task_id, "TOKEN_EXPIRED");
+    check_is_json(&answer);
+}
+
+static void check_understood(const struct client_message *message)
+{
+    struct text answer = TEXT_EMPTY;
+    struct client_task_walk walk = {0};
+    struct client_message_error error;
+    struct client_task task;
+    uint32_t count = 0;
+    int rc;
+
+    if (message->type == CLIENT_PING) {
+        message_pong(&answer, message->timestamp);
+        check_is_json(&answer);
+    }
+    while ((rc = client_message_next_task(message, &walk, &task, &error)) != MESSAGE_END) {
+        count++;
+        if (rc == 0) {
+            check_task(&task);
+        } else {
+            check_refused(&error);
+        }
+    }
+    FUZZ_ASSERT(count == message->task_count && count <= TASK_IDS_MAX);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)

@@ -69,6 +69,7 @@ struct fixture {
     int closed;
     uint32_t requests;
     bool flush_due, later; /* later: requests are not answered by on_request */
+    bool pauses;           /* behind each message */
     /* Frames of tasks still to be collected, at most `collect_max` at once. */
     struct bytes *frames[256];
     size_t frame_count, frames_taken, collect_max;
@@ -159,6 +160,9 @@ static void on_message(struct connection *connection, enum ws_opcode opcode, con
     } else {
         note(fixture_of(connection), "%s %.*s", opcode == WS_TEXT ? "text" : "binary", (int)len,
              payload);
+    }
+    if (fixture_of(connection)->pauses) {
+        connection_pause(connection);
     }
 }
 
@@ -727,7 +731,7 @@ Test(connection, answers_each_ping_of_a_client_that_reads)
     end(fixture);
 }
 
-Test(connection, keeps_only_the_newest_pong_for_a_client_that_does_not)
+Test(connection, keeps_few_pongs_for_a_client_that_does_not)
 {
     struct fixture *fixture = open_websocket();
     static uint8_t frames[16384];
@@ -752,10 +756,63 @@ Test(connection, keeps_only_the_newest_pong_for_a_client_that_does_not)
     }
     say_bytes(fixture, frames, len);
     turn(fixture);
+    cr_assert_leq(outbox_waiting(&fixture->connection.outbox), CONNECTION_BATCH);
     send_budget = SIZE_MAX;
     turn(fixture);
-    cr_assert_leq(count_of(frames_heard(fixture), "pong"), CONNECTION_BATCH);
-    cr_assert_not_null(strstr(frames_heard(fixture), "pong 999; "));
+    cr_assert_not_null(strstr(frames_heard(fixture), "pong 999; "), "and answers when it reads");
+    end(fixture);
+}
+
+/* ── Pausing ─────────────────────────────────────────────────────────────────────────────────── */
+
+Test(connection, hands_nothing_on_while_it_is_paused)
+{
+    struct fixture *fixture = open_websocket();
+
+    fixture->pauses = true;
+    say_frame(fixture, FIN | WS_TEXT, "first");
+    say_frame(fixture, FIN | WS_TEXT, "second");
+    say_frame(fixture, FIN | WS_TEXT, "third");
+    turn(fixture);
+    cr_assert_str_eq(fixture->log, "text first; ");
+    cr_assert(!fixture->connection.stream.wants_read, "and leaves the rest to TCP");
+    connection_resume(&fixture->connection);
+    cr_assert_str_eq(fixture->log, "text first; text second; ", "and is paused again");
+    fixture->pauses = false;
+    connection_resume(&fixture->connection);
+    cr_assert_str_eq(fixture->log, "text first; text second; text third; ");
+    cr_assert(fixture->connection.stream.wants_read);
+    say_frame(fixture, FIN | WS_TEXT, "fourth");
+    turn(fixture);
+    cr_assert_str_eq(fixture->log, "text first; text second; text third; text fourth; ");
+    end(fixture);
+}
+
+Test(connection, sends_while_it_is_paused)
+{
+    struct fixture *fixture = open_websocket();
+
+    connection_pause(&fixture->connection);
+    connection_send(&fixture->connection, ws_frame_new(WS_TEXT, "x", 1));
+    turn(fixture);
+    cr_assert_str_eq(frames_heard(fixture), "text x; ");
+    end(fixture);
+}
+
+Test(connection, closes_while_it_is_paused)
+{
+    struct fixture *fixture = open_websocket();
+
+    fixture->pauses = true;
+    say_frame(fixture, FIN | WS_TEXT, "first");
+    say_frame(fixture, FIN | WS_TEXT, "second");
+    say_frame(fixture, FIN | WS_CLOSE, "");
+    turn(fixture);
+    connection_close(&fixture->connection, CLOSE_TOO_MANY_REQUESTS);
+    turn(fixture);
+    cr_assert_not_null(strstr(fixture->log, "ending"), "%s", fixture->log);
+    cr_assert_null(strstr(fixture->log, "second"), "%s", fixture->log);
+    cr_assert_eq(fixture->connection.state, CONNECTION_LINGERING, "the peer's close was read");
     end(fixture);
 }
 

@@ -49,10 +49,10 @@ Test(message, a_subscription_is_read_with_all_its_members)
                "other");
 
     cr_assert_eq(message.type, CLIENT_SUBSCRIBE);
-    cr_assert_str_eq(message.task_id, "Job:1.a_~-");
+    cr_assert_str_eq(message.task.task_id, "Job:1.a_~-");
     cr_assert(is_text(message.token, "a.b-_.c"));
-    cr_assert(message.has_rev);
-    cr_assert_eq(message.rev.n, 1795414577000001u);
+    cr_assert(message.task.has_rev);
+    cr_assert_eq(message.task.rev.n, 1795414577000001u);
     cr_assert(is_text(message.timestamp, NULL));
 }
 
@@ -62,24 +62,24 @@ Test(message, the_messages_of_adr_001_are_read)
 
     message = parsed("{\"type\":\"subscribe\",\"taskId\":\"task-1\",\"token\":\"x\"}", NULL);
     cr_assert_eq(message.type, CLIENT_SUBSCRIBE);
-    cr_assert_not(message.has_rev);
+    cr_assert_not(message.task.has_rev);
     message = parsed("{\"type\":\"unsubscribe\",\"taskId\":\"task-1\"}", NULL);
     cr_assert_eq(message.type, CLIENT_UNSUBSCRIBE);
-    cr_assert_str_eq(message.task_id, "task-1");
+    cr_assert_str_eq(message.task.task_id, "task-1");
     message = parsed("{\"type\":\"get_state\",\"taskId\":\"task-1\"}", NULL);
     cr_assert_eq(message.type, CLIENT_GET_STATE);
     message = parsed("{\"type\":\"ping\",\"timestamp\":1732342577123}", NULL);
     cr_assert_eq(message.type, CLIENT_PING);
     cr_assert(is_text(message.timestamp, "1732342577123"));
-    cr_assert_str_eq(message.task_id, "");
+    cr_assert_str_eq(message.task.task_id, "");
 }
 
 Test(message, the_url_names_the_task_where_the_message_does_not)
 {
-    cr_assert_str_eq(parsed("{\"type\":\"subscribe\",\"token\":\"x\"}", "url").task_id, "url");
-    cr_assert_str_eq(parsed("{\"type\":\"unsubscribe\"}", "url").task_id, "url");
-    cr_assert_str_eq(parsed("{\"type\":\"get_state\",\"taskId\":\"m\"}", "url").task_id, "m");
-    cr_assert_str_eq(parsed("{\"type\":\"ping\"}", "url").task_id, "");
+    cr_assert_str_eq(parsed("{\"type\":\"subscribe\",\"token\":\"x\"}", "url").task.task_id, "url");
+    cr_assert_str_eq(parsed("{\"type\":\"unsubscribe\"}", "url").task.task_id, "url");
+    cr_assert_str_eq(parsed("{\"type\":\"get_state\",\"taskId\":\"m\"}", "url").task.task_id, "m");
+    cr_assert_str_eq(parsed("{\"type\":\"ping\"}", "url").task.task_id, "");
 }
 
 Test(message, names_and_task_ids_may_be_written_with_escapes)
@@ -88,12 +88,13 @@ Test(message, names_and_task_ids_may_be_written_with_escapes)
         parsed("{\"\\u0074ype\":\"\\u0067et_state\",\"task\\u0049d\":\"a\\u002Db\"}", NULL);
 
     cr_assert_eq(message.type, CLIENT_GET_STATE);
-    cr_assert_str_eq(message.task_id, "a-b");
+    cr_assert_str_eq(message.task.task_id, "a-b");
 }
 
 Test(message, a_rev_of_null_is_none)
 {
-    cr_assert_not(parsed("{\"type\":\"get_state\",\"taskId\":\"a\",\"rev\":null}", NULL).has_rev);
+    cr_assert_not(
+        parsed("{\"type\":\"get_state\",\"taskId\":\"a\",\"rev\":null}", NULL).task.has_rev);
 }
 
 Test(message, members_that_the_type_does_not_have_are_ignored)
@@ -104,13 +105,13 @@ Test(message, members_that_the_type_does_not_have_are_ignored)
                NULL);
 
     cr_assert_eq(message.type, CLIENT_PING);
-    cr_assert_str_eq(message.task_id, "");
-    cr_assert_str_eq(parsed("{\"type\":\"ping\",\"taskId\":\"a\"}", NULL).task_id, "");
+    cr_assert_str_eq(message.task.task_id, "");
+    cr_assert_str_eq(parsed("{\"type\":\"ping\",\"taskId\":\"a\"}", NULL).task.task_id, "");
     message = parsed("{\"type\":\"unsubscribe\",\"taskId\":\"a\",\"token\":1,\"rev\":2,"
                      "\"timestamp\":\"\"}",
                      NULL);
     cr_assert(is_text(message.token, NULL));
-    cr_assert_not(message.has_rev);
+    cr_assert_not(message.task.has_rev);
     cr_assert(is_text(message.timestamp, NULL));
 }
 
@@ -232,6 +233,167 @@ Test(message, without_a_task_in_the_url_one_must_be_named)
     cr_assert_str_eq(error.task_id, "");
 }
 
+/* ── Several tasks ───────────────────────────────────────────────────────────────────────────── */
+
+static void expect_task(const struct client_message *message, struct client_task_walk *walk,
+                        const char *task_id, uint64_t n)
+{
+    struct client_message_error error = {.text = ""};
+    struct client_task task;
+
+    memset(&task, 0xAA, sizeof(task));
+    cr_assert_eq(client_message_next_task(message, walk, &task, &error), 0, "%s", error.text);
+    cr_assert_str_eq(task.task_id, task_id);
+    cr_assert_eq(task.has_rev, n > 0);
+    cr_assert(n == 0 || task.rev.n == n);
+}
+
+static void expect_refused_task(const struct client_message *message, struct client_task_walk *walk,
+                                const char *task_id, enum error_code code, const char *text)
+{
+    struct client_message_error error;
+    struct client_task task;
+
+    cr_assert_eq(client_message_next_task(message, walk, &task, &error), MESSAGE_INVALID);
+    cr_assert_eq(error.code, code);
+    cr_assert_str_eq(error.task_id, task_id);
+    cr_assert_str_eq(error.text, text);
+}
+
+static void expect_no_more(const struct client_message *message, struct client_task_walk *walk)
+{
+    struct client_message_error error;
+    struct client_task task;
+
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(client_message_next_task(message, walk, &task, &error), MESSAGE_END);
+    }
+}
+
+Test(message, one_task_is_walked_as_several_are)
+{
+    struct client_message message = parsed("{\"type\":\"get_state\",\"rev\":\"k1-5\"}", "url");
+    struct client_task_walk walk = {0};
+
+    cr_assert_eq(message.task_count, 1);
+    expect_task(&message, &walk, "url", 5);
+    expect_no_more(&message, &walk);
+}
+
+Test(message, a_ping_names_no_task)
+{
+    struct client_message message = parsed("{\"type\":\"ping\",\"taskIds\":[\"a\"]}", "url");
+    struct client_task_walk walk = {0};
+
+    cr_assert_eq(message.task_count, 0);
+    expect_no_more(&message, &walk);
+}
+
+Test(message, several_tasks_are_named_each_with_its_rev)
+{
+    static const char *const types[] = {"subscribe", "get_state"};
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct client_task_walk walk = {0};
+        struct client_message message;
+        char text[256];
+
+        snprintf(text, sizeof(text),
+                 "{\"type\":\"%s\",\"token\":\"t\",\"taskIds\":[\"a\", \"b\",\"\\u0063\"],"
+                 "\"revs\":[\"k1-5\",null, \"k1-7\"]}",
+                 types[i]);
+        message = parsed(text, "url");
+        cr_assert_eq(message.task_count, 3);
+        expect_task(&message, &walk, "a", 5);
+        expect_task(&message, &walk, "b", 0);
+        expect_task(&message, &walk, "c", 7);
+        expect_no_more(&message, &walk);
+    }
+}
+
+Test(message, several_tasks_need_no_revs)
+{
+    struct client_message message =
+        parsed("{\"type\":\"unsubscribe\",\"taskIds\":[\"a\",\"a\"],\"revs\":7}", NULL);
+    struct client_task_walk walk = {0};
+
+    cr_assert_eq(message.task_count, 2);
+    expect_task(&message, &walk, "a", 0);
+    expect_task(&message, &walk, "a", 0);
+    expect_no_more(&message, &walk);
+}
+
+Test(message, one_wrong_task_of_several_is_refused_alone)
+{
+    struct client_message message =
+        parsed("{\"type\":\"subscribe\",\"token\":\"t\",\"taskIds\":[\"a\",\"b c\",\"d\",\"e\"],"
+               "\"revs\":[null,null,\"no rev\",\"k1-9\"]}",
+               "url");
+    struct client_task_walk walk = {0};
+
+    expect_task(&message, &walk, "a", 0);
+    expect_refused_task(&message, &walk, "", ERROR_INVALID_TASK_ID,
+                        "taskIds[1] must be 1 to 128 of A-Z a-z 0-9 . _ ~ : -");
+    expect_refused_task(&message, &walk, "d", ERROR_INVALID_MESSAGE,
+                        "revs[2] must be one that a message came with");
+    expect_task(&message, &walk, "e", 9);
+    expect_no_more(&message, &walk);
+}
+
+Test(message, a_list_of_tasks_that_is_none_is_refused_whole)
+{
+    static const struct {
+        const char *members, *expected;
+    } cases[] = {
+        {"\"taskIds\":\"a\"", "taskIds must be an array of 1 to 1000 strings"},
+        {"\"taskIds\":null", "taskIds must be an array of 1 to 1000 strings"},
+        {"\"taskIds\":{\"a\":1}", "taskIds must be an array of 1 to 1000 strings"},
+        {"\"taskIds\":[]", "taskIds must be an array of 1 to 1000 strings"},
+        {"\"taskIds\":[\"a\",1]", "taskIds must be an array of 1 to 1000 strings"},
+        {"\"taskIds\":[\"a\",null]", "taskIds must be an array of 1 to 1000 strings"},
+        {"\"taskIds\":[[\"a\"]]", "taskIds must be an array of 1 to 1000 strings"},
+        {"\"taskIds\":[\"a\"],\"taskIds\":[\"a\"]", "taskIds must come only once"},
+        {"\"taskIds\":[\"a\"],\"taskId\":\"a\"", "taskId and taskIds must not come together"},
+        {"\"taskIds\":[\"a\"],\"revs\":[]",
+         "revs must be an array of strings and nulls, as long as taskIds"},
+        {"\"taskIds\":[\"a\"],\"revs\":[null,null]",
+         "revs must be an array of strings and nulls, as long as taskIds"},
+        {"\"taskIds\":[\"a\"],\"revs\":[5]",
+         "revs must be an array of strings and nulls, as long as taskIds"},
+        {"\"taskIds\":[\"a\"],\"revs\":null",
+         "revs must be an array of strings and nulls, as long as taskIds"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct client_message_error error;
+        char text[256];
+
+        snprintf(text, sizeof(text), "{\"type\":\"subscribe\",%s}", cases[i].members);
+        error = refused(text, "url");
+        cr_expect_str_eq(error.text, cases[i].expected, "%s: %s", text, error.text);
+        cr_expect_eq(error.code, ERROR_INVALID_MESSAGE);
+    }
+}
+
+Test(message, several_tasks_are_accepted_up_to_the_limit)
+{
+    for (int count = TASK_IDS_MAX; count <= TASK_IDS_MAX + 1; count++) {
+        struct text text = TEXT_EMPTY;
+
+        text_puts(&text, "{\"type\":\"unsubscribe\",\"taskIds\":[\"0\"");
+        for (int i = 1; i < count; i++) {
+            text_printf(&text, ",\"%d\"", i);
+        }
+        text_puts(&text, "]}");
+        if (count == TASK_IDS_MAX) {
+            cr_assert_eq(parsed(text.data, NULL).task_count, TASK_IDS_MAX);
+        } else {
+            cr_assert_eq(refused(text.data, NULL).code, ERROR_INVALID_MESSAGE);
+        }
+        text_deinit(&text);
+    }
+}
+
 Test(message, task_ids_are_accepted_up_to_the_limit)
 {
     char id[TASK_ID_MAX + 2], text[256];
@@ -240,7 +402,7 @@ Test(message, task_ids_are_accepted_up_to_the_limit)
     for (int len = TASK_ID_MAX; len <= TASK_ID_MAX + 1; len++) {
         snprintf(text, sizeof(text), "{\"type\":\"get_state\",\"taskId\":\"%.*s\"}", len, id);
         if (len == TASK_ID_MAX) {
-            cr_assert_eq(strlen(parsed(text, NULL).task_id), TASK_ID_MAX);
+            cr_assert_eq(strlen(parsed(text, NULL).task.task_id), TASK_ID_MAX);
         } else {
             cr_assert_eq(refused(text, NULL).code, ERROR_INVALID_TASK_ID);
         }
