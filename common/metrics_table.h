@@ -52,6 +52,8 @@
         ROW(PROBES_SENT, "") \
     FAMILY(COUNTER, "progressd_link_probes_failed_total", "Probes that did not arrive in time.") \
         ROW(PROBES_FAILED, "") \
+    FAMILY(COUNTER, "progressd_link_replies_overdue_total", "Links given up because Redis left a command without an answer.") \
+        ROW(REPLIES_OVERDUE, "") \
     FAMILY(COUNTER, "progressd_resyncs_total", "Watched tasks compared with Redis, after a reconnect or in turn.") \
         ROW(RESYNCS, "") \
     FAMILY(COUNTER, "progressd_resyncs_newer_total", "Resyncs that found something newer: a message had been lost.") \

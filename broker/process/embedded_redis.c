@@ -10,6 +10,7 @@
 #include "broker/process/redis_server.h"
 #include "broker/process/respawn.h"
 #include "broker/redis/redis_connection.h"
+#include "broker/redis/redis_info.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/state_dir.h"
@@ -153,14 +154,6 @@ static void fail(struct embedded_redis *redis, const char *why)
 static void look(struct embedded_redis *redis);
 static void start_server(struct embedded_redis *redis);
 
-/* The number behind "name:" in INFO's text, or 0. */
-static int info_number(const char *info, const char *name)
-{
-    const char *at = strstr(info, name);
-
-    return at ? atoi(at + strlen(name)) : 0;
-}
-
 static void announce(struct embedded_redis *redis)
 {
     if (!redis->announced) {
@@ -189,6 +182,7 @@ static void use(struct embedded_redis *redis, int pid)
 static void on_info(void *context, const redisReply *reply)
 {
     struct embedded_redis *redis = context;
+    struct redis_info info;
     char why[256];
 
     if (!reply || (redis->state != EMBEDDED_LOOKING && redis->state != EMBEDDED_STARTING)) {
@@ -197,12 +191,17 @@ static void on_info(void *context, const redisReply *reply)
     if (reply->type != REDIS_REPLY_STRING) {
         snprintf(why, sizeof(why), "the Redis on %s refuses: %s", redis->server.path,
                  reply->type == REDIS_REPLY_ERROR ? reply->str : "no INFO");
-    } else if (info_number(reply->str, "redis_version:") < 7) {
-        snprintf(why, sizeof(why), "the Redis on %s is older than 7.0, which is needed",
-                 redis->server.path);
     } else {
-        use(redis, info_number(reply->str, "process_id:"));
-        return;
+        redis_info_read(redis_reply_text(reply), &info);
+        /* One that loads its data will be ready soon: the workers wait for that. */
+        info.is_loading = false;
+        const char *objection = redis_info_objection(&info);
+        if (!objection) {
+            use(redis, info.process_id);
+            return;
+        }
+        snprintf(why, sizeof(why), "the Redis on %s can't be used: %s", redis->server.path,
+                 objection);
     }
     if (redis->announced) {
         log_event(LOG_ERROR, MODULE, "Redis can't be used", LOG_TEXT("why", why));

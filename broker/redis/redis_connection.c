@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "common/mem.h"
 
@@ -137,11 +138,26 @@ int redis_connection_send(struct redis_connection *connection, redis_reply_fn on
         connection->pending_count--;
         return -ENOMEM;
     }
+    connection->sent++;
     connection->subscribes |= is_subscribe(argv[0]);
     if (!connection->failed && !connection->closing && !connection->stream.wants_write) {
         uv_prepare_start(&connection->turn_end, on_turn_end);
     }
     return 0;
+}
+
+static void on_name_set(void *context, const redisReply *reply)
+{
+}
+
+int redis_connection_set_name(struct redis_connection *connection, const char *role)
+{
+    char name[64];
+
+    snprintf(name, sizeof(name), "progressd:%d:%s", (int)getpid(), role);
+    return redis_connection_send(
+        connection, on_name_set, NULL, 3,
+        (struct span[]){SPAN_OF("CLIENT"), SPAN_OF("SETNAME"), SPAN_OF(name)});
 }
 
 /* ── Reading ─────────────────────────────────────────────────────────────────────────────────── */
@@ -190,6 +206,7 @@ static void take_reply(struct redis_connection *connection, const redisReply *re
         return;
     }
     pending = pending_pop(connection);
+    connection->answered++;
     pending.on_reply(pending.context, reply);
 }
 

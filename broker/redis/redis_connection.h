@@ -48,6 +48,7 @@ struct redis_connection {
     redisReader *reader;
     struct text out; /* commands that are still to be written, from out_at on */
     size_t out_at;
+    uint64_t sent, answered;       /* commands, since it was opened */
     struct redis_pending *pending; /* a ring of callbacks */
     uint32_t pending_head, pending_count, pending_capacity;
     uint8_t open_handles; /* what on_closed waits for */
@@ -64,6 +65,10 @@ int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
 /* Queues a command. 0: `on_reply` will be called; or -ENOMEM, when it won't. */
 int redis_connection_send(struct redis_connection *connection, redis_reply_fn on_reply,
                           void *context, int argc, const struct span *argv) MUST_CHECK;
+
+/* Gives the connection a name, which Redis shows in CLIENT LIST: progressd:<pid>:<role>. Whether
+ * Redis takes it doesn't matter. 0 or -ENOMEM. */
+int redis_connection_set_name(struct redis_connection *connection, const char *role) MUST_CHECK;
 
 /* Stops reading, or goes on: for who can't take more messages now. */
 void redis_connection_pause(struct redis_connection *connection, bool paused);

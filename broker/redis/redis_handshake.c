@@ -1,11 +1,13 @@
 #include "broker/redis/redis_handshake.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "common/mem.h"
+#include "broker/redis/redis_info.h"
+#include "common/log.h"
 #include "proto/progress_library.h"
+
+#define MODULE "redis_handshake"
 
 static void finish(struct redis_handshake *handshake, const char *why)
 {
@@ -50,52 +52,9 @@ static bool is_good(struct redis_handshake *handshake, const redisReply *reply, 
 
 /* ── Which server it is ──────────────────────────────────────────────────────────────────────── */
 
-/* The value of "name:value\r\n" in INFO's text, or {NULL, 0}. */
-static struct span info_field(struct span info, const char *name)
-{
-    const size_t name_len = strlen(name);
-    const char *at = info.at, *end = info.at + info.len;
-
-    while (at < end) {
-        const char *line_end = memchr(at, '\r', (size_t)(end - at));
-
-        if (!line_end) {
-            line_end = end;
-        }
-        if ((size_t)(line_end - at) > name_len && memcmp(at, name, name_len) == 0 &&
-            at[name_len] == ':') {
-            at += name_len + 1;
-            return (struct span){at, (size_t)(line_end - at)};
-        }
-        at = line_end + 2;
-    }
-    return (struct span){NULL, 0};
-}
-
-/* What speaks against the server, or NULL. Functions came with Redis 7.0; Valkey says it has
- * redis_version 7.2 or more. */
-static const char *info_objection(struct span info)
-{
-    struct span version = info_field(info, "redis_version");
-
-    if (!version.at || strtoul(version.at, NULL, 10) < 7) {
-        return "Redis is older than 7.0, which knows no functions";
-    }
-    if (span_is(info_field(info, "loading"), "1") ||
-        span_is(info_field(info, "async_loading"), "1")) {
-        return "Redis is still loading its data";
-    }
-    if (!span_is(info_field(info, "role"), "master")) {
-        return "Redis is a replica; name the master";
-    }
-    return NULL;
-}
-
 /* Compares with what the other connection, or an earlier look, found. */
-static bool same_server(struct redis_handshake *handshake, struct span info)
+static bool same_server(struct redis_handshake *handshake, struct span run_id)
 {
-    struct span run_id = info_field(info, "run_id");
-
     if (run_id.len == 0 || run_id.len >= sizeof(handshake->run_id)) {
         return false;
     }
@@ -107,23 +66,43 @@ static bool same_server(struct redis_handshake *handshake, struct span info)
     return span_is(run_id, handshake->run_id);
 }
 
+/* Each value of the setting is complained of once. */
+static void warn_of_eviction(struct redis_handshake *handshake, const struct redis_info *info)
+{
+    char policy[sizeof(handshake->policy)];
+
+    snprintf(policy, sizeof(policy), "%.*s", (int)info->maxmemory_policy.len,
+             info->maxmemory_policy.at ? info->maxmemory_policy.at : "");
+    if (strcmp(policy, handshake->policy) == 0) {
+        return;
+    }
+    strcpy(handshake->policy, policy);
+    if (redis_info_evicts(info)) {
+        log_event(LOG_WARN, MODULE,
+                  "Redis may remove states of tasks when its memory is full; set maxmemory-policy "
+                  "to noeviction",
+                  LOG_TEXT("maxmemory_policy", policy));
+    }
+}
+
 static bool info_is_good(struct redis_handshake *handshake, const redisReply *reply)
 {
-    struct span info;
-    const char *objection;
+    struct redis_info info;
 
     if (!is_good(handshake, reply, "INFO")) {
         return false;
     }
-    info = redis_reply_text(reply);
-    objection = info_objection(info);
-    if (!objection && !same_server(handshake, info)) {
+    redis_info_read(redis_reply_text(reply), &info);
+    const char *objection = redis_info_objection(&info);
+    if (!objection && !same_server(handshake, info.run_id)) {
         objection = "it is another server than before, or than the other connection's";
     }
     if (objection) {
         finish(handshake, objection);
+        return false;
     }
-    return !objection;
+    warn_of_eviction(handshake, &info);
+    return true;
 }
 
 static void ask_for_info(struct redis_handshake *handshake, struct redis_connection *connection,
@@ -277,6 +256,11 @@ void redis_handshake_start(struct redis_handshake *handshake)
     handshake->is_first = true;
     handshake->run_id[0] = '\0';
     handshake->library_text = TEXT_EMPTY;
+    if (redis_connection_set_name(handshake->commands, "commands") < 0 ||
+        redis_connection_set_name(handshake->subscriber, "subscriber") < 0) {
+        finish(handshake, "out of memory");
+        return;
+    }
     ask_for_info(handshake, handshake->subscriber, on_subscriber_info);
 }
 

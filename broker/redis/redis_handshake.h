@@ -21,6 +21,7 @@ struct redis_handshake {
     const struct config *config;
     const char *probe_channel;
     char run_id[REDIS_RUN_ID_SIZE]; /* as the first connection said; "" before */
+    char policy[32];                /* maxmemory-policy as last seen; "" before */
     struct text library_text;
     /* `why` is NULL when all is well. */
     void (*on_done)(struct redis_handshake *handshake, const char *why);

@@ -7,66 +7,54 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/state.h"
 #include "proto/message_tables.h"
 
 #define MODULE "redis_link"
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 3000
-#define UP_TICK_MS 1000
 
-#define LINK_STATES(X)         \
-    X(LINK_DOWN, "down")       \
-    X(LINK_OPENING, "opening") \
-    X(LINK_UP, "up")           \
-    X(LINK_FAILING, "failing") \
-    X(LINK_CLOSED, "closed")
+/* OPENING: connecting, then the handshake, then the first probe; REDIS_LINK_OPEN_TIMEOUT_MS at the
+ * most. FAILING: both connections are closing. */
+#define LINK_STATES(X)                                                      \
+    X(LINK_DOWN, "down", STATE_TO(LINK_OPENING) | STATE_TO(LINK_CLOSED))    \
+    X(LINK_OPENING, "opening", STATE_TO(LINK_UP) | STATE_TO(LINK_FAILING))  \
+    X(LINK_UP, "up", STATE_TO(LINK_FAILING))                                \
+    X(LINK_FAILING, "failing", STATE_TO(LINK_DOWN) | STATE_TO(LINK_CLOSED)) \
+    X(LINK_CLOSED, "closed", 0)
+enum link_state { LINK_STATES(STATE_ENUM) };
 
-enum link_state {
-#define X(name, text) name,
-    LINK_STATES(X)
-#undef X
+/* What a connection had been sent at the last looks. */
+struct reply_watch {
+    uint64_t sent[REDIS_LINK_TIMEOUT_LOOKS];
 };
 
 struct redis_link {
     struct redis_link_settings settings;
-    enum link_state state;
-    bool closing; /* redis_link_close() was called: FAILING leads to CLOSED */
+    uint8_t state; /* enum link_state */
+    bool closing;  /* redis_link_close() was called: FAILING leads to CLOSED */
     struct redis_connection commands, subscriber;
     bool commands_exist, subscriber_exist; /* between open and on_closed */
     uint8_t opened;                        /* connections that are ready, while OPENING */
     struct redis_handshake handshake;
     struct timer timer; /* DOWN: the next attempt; OPENING: its timeout; UP: the next look */
-    uint32_t attempts;  /* since the link was last up */
-    uint64_t heard_ms, checked_ms;
-    uint64_t probe_sent_ms; /* 0: no probe is under way */
+    uint32_t attempts;  /* since the link last held */
+    uint32_t looks;     /* since it came up */
+    struct reply_watch commands_watch, subscriber_watch;
+    uint32_t quiet_looks; /* without a message */
+    uint32_t probe_looks; /* since a probe was sent; 0: none is under way */
+    uint64_t checked_ms;
     char probe_channel[PREFIX_MAX + 32];
-    char last_why[192]; /* said in the log already */
+    /* What the log says once until the link has held. */
+    char last_loss[192], last_refusal[192];
+    uint32_t ups; /* how often it came up */
 };
 
-static const char *state_name(enum link_state state)
-{
-    static const char *const names[] = {
-#define X(name, text) [name] = text,
-        LINK_STATES(X)
-#undef X
-    };
-    return names[state];
-}
+STATE_MACHINE(link_machine, MODULE, LINK_STATES);
 
-/* The only writer of the state. */
 static void set_state(struct redis_link *link, enum link_state state)
 {
-    static const bool allowed[][LINK_CLOSED + 1] = {
-        [LINK_DOWN] = {[LINK_OPENING] = true, [LINK_CLOSED] = true},
-        [LINK_OPENING] = {[LINK_UP] = true, [LINK_FAILING] = true},
-        [LINK_UP] = {[LINK_FAILING] = true},
-        [LINK_FAILING] = {[LINK_DOWN] = true, [LINK_CLOSED] = true},
-    };
-
-    assert(allowed[link->state][state]);
-    log_event(LOG_DEBUG, MODULE, "state", LOG_TEXT("from", state_name(link->state)),
-              LOG_TEXT("to", state_name(state)));
-    link->state = state;
+    state_move(&link_machine, &link->state, state, NULL, 0);
     metric_set(link->settings.metrics, METRIC_LINKS_UP, state == LINK_UP);
 }
 
@@ -100,16 +88,18 @@ bool redis_link_is_up(const struct redis_link *link)
 
 static void open_connections(struct redis_link *link);
 
-/* A server that stays away is complained of once, not at each attempt. */
+/* A server that stays away, or a link that is lost as soon as it is up, is complained of once, and
+ * not at each attempt. */
 static void log_failure(struct redis_link *link, bool was_up, const char *why)
 {
-    const bool repeated = !was_up && strcmp(link->last_why, why) == 0;
+    char *last = was_up ? link->last_loss : link->last_refusal;
+    const bool repeated = strcmp(last, why) == 0;
     char server[300];
 
     log_event(repeated ? LOG_DEBUG : LOG_WARN, MODULE,
               was_up ? "link to Redis lost" : "no link to Redis, trying again",
               LOG_TEXT("server", server_name(link, server, sizeof(server))), LOG_TEXT("why", why));
-    snprintf(link->last_why, sizeof(link->last_why), "%s", why);
+    snprintf(last, sizeof(link->last_loss), "%s", why);
 }
 
 static void after_closing(struct redis_link *link)
@@ -207,7 +197,7 @@ static void on_probe_counted(void *context, const redisReply *reply)
 
 static void send_probe(struct redis_link *link)
 {
-    link->probe_sent_ms = now_ms(link);
+    link->probe_looks = 1;
     metric_add(link->settings.metrics, METRIC_PROBES_SENT, 1);
     if (redis_connection_send(&link->commands, on_probe_counted, link, 3,
                               (struct span[]){SPAN_OF("SPUBLISH"), SPAN_OF(link->probe_channel),
@@ -220,33 +210,78 @@ static void on_probe_arrived(struct redis_link *link)
 {
     char server[300];
 
-    link->probe_sent_ms = 0;
+    link->probe_looks = 0;
     if (link->state != LINK_OPENING) {
         return;
     }
     set_state(link, LINK_UP);
-    link->attempts = 0;
-    link->last_why[0] = '\0';
+    link->looks = 0;
+    link->commands_watch = link->subscriber_watch = (struct reply_watch){{0}};
     link->checked_ms = now_ms(link);
-    set_timer(link, UP_TICK_MS);
+    set_timer(link, REDIS_LINK_LOOK_MS);
     metric_add(link->settings.metrics, METRIC_LINK_CONNECTS, 1);
-    log_event(LOG_INFO, MODULE, "link to Redis up",
+    log_event(link->ups++ == 0 ? LOG_INFO : LOG_DEBUG, MODULE, "link to Redis up",
               LOG_TEXT("server", server_name(link, server, sizeof(server))));
     link->settings.events->on_up(link->settings.owner);
 }
 
+/* Whether a command that was sent before the last REDIS_LINK_TIMEOUT_LOOKS looks has no reply. */
+static bool is_reply_overdue(const struct redis_link *link, struct reply_watch *watch,
+                             const struct redis_connection *connection)
+{
+    uint64_t *sent = &watch->sent[link->looks % REDIS_LINK_TIMEOUT_LOOKS];
+    const bool overdue = connection->answered < *sent;
+
+    *sent = connection->sent;
+    return overdue;
+}
+
+/* What speaks against the link, or NULL. */
+static const char *find_silence(struct redis_link *link)
+{
+    const bool commands_overdue = is_reply_overdue(link, &link->commands_watch, &link->commands);
+    const bool subscriber_overdue =
+        is_reply_overdue(link, &link->subscriber_watch, &link->subscriber);
+
+    if (commands_overdue || subscriber_overdue) {
+        metric_add(link->settings.metrics, METRIC_REPLIES_OVERDUE, 1);
+        return commands_overdue ? "Redis does not answer a command"
+                                : "Redis does not answer a subscription";
+    }
+    if (link->probe_looks > REDIS_LINK_TIMEOUT_LOOKS) {
+        metric_add(link->settings.metrics, METRIC_PROBES_FAILED, 1);
+        return "a probe published did not arrive";
+    }
+    return NULL;
+}
+
+/* The link has held: what comes next is a trouble of its own. */
+static void on_steady(struct redis_link *link)
+{
+    if (link->ups > 1) {
+        log_event(LOG_INFO, MODULE, "link to Redis holds", LOG_INT("attempts", link->ups));
+    }
+    link->attempts = link->ups = 0;
+    link->last_loss[0] = link->last_refusal[0] = '\0';
+}
+
 static void look_after(struct redis_link *link)
 {
+    const char *silence = find_silence(link);
+    const bool quiet = link->quiet_looks >= REDIS_LINK_PROBE_LOOKS;
     const uint64_t now = now_ms(link);
-    bool quiet = now - link->heard_ms >= REDIS_LINK_PROBE_AFTER_MS;
 
-    if (link->probe_sent_ms > 0 && now - link->probe_sent_ms >= REDIS_LINK_PROBE_TIMEOUT_MS) {
-        metric_add(link->settings.metrics, METRIC_PROBES_FAILED, 1);
-        redis_link_fail(link, "a probe published did not arrive");
+    if (silence) {
+        redis_link_fail(link, silence);
         return;
     }
-    set_timer(link, UP_TICK_MS);
-    if (quiet && link->probe_sent_ms == 0) {
+    if (++link->looks == REDIS_LINK_STEADY_LOOKS) {
+        on_steady(link);
+    }
+    link->quiet_looks++;
+    link->probe_looks += link->probe_looks > 0;
+    set_timer(link, REDIS_LINK_LOOK_MS);
+    if (quiet && link->probe_looks == 0) {
         send_probe(link);
     }
     if (link->state == LINK_UP && link->handshake.done &&
@@ -319,7 +354,7 @@ static void on_push(struct redis_connection *connection, const redisReply *reply
     struct span channel = redis_reply_text(reply->element[reply->elements - 2]);
     struct span message = redis_reply_text(reply->element[reply->elements - 1]);
 
-    link->heard_ms = now_ms(link);
+    link->quiet_looks = 0;
     if (!channel.at || !message.at) {
         return;
     }
@@ -360,8 +395,7 @@ static void open_connections(struct redis_link *link)
 {
     set_state(link, LINK_OPENING);
     link->opened = 0;
-    link->probe_sent_ms = 0;
-    link->heard_ms = now_ms(link);
+    link->probe_looks = link->quiet_looks = 0;
     set_timer(link, REDIS_LINK_OPEN_TIMEOUT_MS);
     if (open_one(link, &link->commands, &link->commands_exist, &commands_events)) {
         open_one(link, &link->subscriber, &link->subscriber_exist, &subscriber_events);

@@ -1,23 +1,21 @@
 /* The link to one Redis server: a pair of connections, one subscribed, one for commands.
  *
- * Receives   channels to subscribe to, and commands, from hub.c and recorder.c
+ * Receives   channels to subscribe to, and commands
  * Hands on   on_message for what is published; each command's reply to its callback
  * Owns       both connections, their health and their coming back
  *
- * Health. Pub/sub tells nothing when it stops working, so the link finds out for itself:
+ * Health. Pub/sub tells nothing when it stops working, so the link looks every REDIS_LINK_LOOK_MS:
  *   1. Both connections are to the same server, a master (redis_handshake.h); that is compared at
- *      connecting and with each probe. If one connection fails both are closed.
- *   2. After PROBE_AFTER_MS without a message the link publishes a probe to a channel of its own,
- *      which must arrive within PROBE_TIMEOUT_MS.
- *   3. A lost link comes back by itself, after 50 ms at first, doubling to 3 s, with full jitter.
- *
- * States
- *   DOWN      waiting to try again                    -> OPENING
- *   OPENING   connecting, then the handshake, then the first probe; OPEN_TIMEOUT_MS at the most
- *                                                     -> UP, FAILING
- *   UP        in use                                  -> FAILING
- *   FAILING   both connections are closing            -> DOWN, CLOSED
- *   CLOSED    for good
+ *      connecting, with each probe, and each resync-interval. If one connection fails both are
+ *      closed.
+ *   2. Every command has a deadline: one that was sent REDIS_LINK_TIMEOUT_LOOKS looks ago, on
+ *      either connection, must have its reply.
+ *   3. After REDIS_LINK_PROBE_LOOKS looks without a message the link publishes a probe to a channel
+ *      of its own, which must arrive within REDIS_LINK_TIMEOUT_LOOKS looks.
+ *   4. A lost link comes back by itself, after 50 ms at first, doubling to 3 s, with full jitter.
+ *      The pause starts at 50 ms again only after a link that held REDIS_LINK_STEADY_LOOKS looks.
+ * Deadlines are counted in looks, not in time: a process that stood still for a minute then reads
+ * what has come meanwhile, and blames nobody.
  */
 #ifndef PROGRESSD_BROKER_REDIS_REDIS_LINK_H
 #define PROGRESSD_BROKER_REDIS_REDIS_LINK_H
@@ -26,9 +24,11 @@
 #include "common/metrics.h"
 #include "common/timer_wheel.h"
 
-#define REDIS_LINK_PROBE_AFTER_MS 5000
-#define REDIS_LINK_PROBE_TIMEOUT_MS 5000
 #define REDIS_LINK_OPEN_TIMEOUT_MS 10000
+#define REDIS_LINK_LOOK_MS 1000
+#define REDIS_LINK_PROBE_LOOKS 5
+#define REDIS_LINK_TIMEOUT_LOOKS 5
+#define REDIS_LINK_STEADY_LOOKS 10
 
 struct redis_link;
 

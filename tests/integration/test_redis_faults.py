@@ -20,7 +20,7 @@ PASSWORD = "p@ss:/?#%word"
 COMPLAINT = "no link to Redis, trying again"
 RIGHTS = ["+ping", "+info", "+function|list", "+function|load", "+fcall", "+hgetall", "+hmget",
           "+hset", "+hdel", "+pexpire", "+time", "+get", "+set", "+del", "+spublish", "+ssubscribe",
-          "+sunsubscribe", "+psubscribe", "+punsubscribe"]
+          "+sunsubscribe", "+psubscribe", "+punsubscribe", "+client|setname"]
 
 
 @pytest.fixture
@@ -188,6 +188,59 @@ def test_a_replica_is_refused_until_it_is_promoted(redis, launch, directory):
         expect_complaint(broker, "replica")
         redis.cli("REPLICAOF", "NO", "ONE")
         expect_service(broker, redis)
+
+
+def test_a_cluster_node_is_named_and_not_hammered(launch, directory):
+    with RedisServer(f"{directory}/node", tcp=True, settings={"cluster-enabled": "yes"}) as node:
+        broker = launch(node.url)
+        expect_complaint(broker, "Cluster")
+        def is_spared():
+            before = connections_received(node)
+            time.sleep(2)
+            # Two workers and a recorder, two connections each, with 1.5 s between attempts.
+            return connections_received(node) - before <= 20
+        eventually(is_spared, 20)
+        assert broker.metrics()["progressd_links_up"] == 0
+
+
+def test_a_sentinel_is_named(redis, launch):
+    with FakeRedis({"INFO": info(mode="sentinel", role="")}, redis.port) as fake:
+        broker = launch(fake.url)
+        expect_complaint(broker, "Sentinel")
+    redis.start()
+    expect_service(broker, redis)
+
+
+def connections_received(server):
+    """How many there were so far, without those of this question."""
+    text = server.cli("INFO", "stats")
+    return int(re.search(r"total_connections_received:(\d+)", text)[1])
+
+
+@pytest.mark.parametrize("policy, warns", [("noeviction", False), ("allkeys-lru", True)])
+def test_a_redis_that_may_remove_states_is_warned_of(redis, launch, policy, warns):
+    redis.settings["maxmemory-policy"] = policy
+    redis.start()
+    broker = launch(redis.url)
+    expect_service(broker, redis)
+    lines = [line for line in broker.log() if line.get("maxmemory_policy")]
+    if not warns:
+        assert lines == []
+        return
+    assert {line["maxmemory_policy"] for line in lines} == {policy}
+    assert {line["level"] for line in lines} == {"warn"}
+    assert len(lines) <= 3, "each process says it once"
+
+
+def test_the_connections_of_the_broker_have_names(redis, launch):
+    redis.start()
+    broker = launch(redis.url)
+    expect_service(broker, redis)
+    names = re.findall(r" name=(progressd:\S*)", redis.cli("CLIENT", "LIST"))
+    pids = {worker["pid"] for worker in broker.status()["workers"]}
+    pids.add(broker.status()["recorder"]["pid"])
+    assert set(names) == {f"progressd:{pid}:{role}" for pid in pids
+                          for role in ("commands", "subscriber")}
 
 
 def test_a_master_that_is_demoted_is_left(redis, launch, directory):

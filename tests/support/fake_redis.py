@@ -12,9 +12,9 @@ from support.resp import Resp
 RUN_ID = "0123456789abcdef0123456789abcdef01234567"
 
 
-def info(version="7.0.15", role="master", loading=0):
+def info(version="7.0.15", role="master", loading=0, mode="standalone"):
     """The reply to INFO, as far as anybody reads it."""
-    text = (f"# Server\r\nredis_version:{version}\r\nrun_id:{RUN_ID}\r\n# Persistence\r\n"
+    text = (f"# Server\r\nredis_version:{version}\r\nredis_mode:{mode}\r\nrun_id:{RUN_ID}\r\n# Persistence\r\n"
             f"loading:{loading}\r\n# Replication\r\nrole:{role}\r\n").encode()
     return b"$%d\r\n%s\r\n" % (len(text), text)
 
