@@ -12,7 +12,7 @@
 #include "common/text.h"
 
 #define PAGE_MAGIC 0x70676d78u /* "pgmx" */
-#define LAYOUT_VERSION 1u      /* of what the table doesn't say: the header and the slots' form */
+#define LAYOUT_VERSION 2u      /* of what the table doesn't say: the header and the slots' form */
 
 struct page_header {
     _Alignas(METRICS_CACHE_LINE) uint32_t magic;

@@ -55,6 +55,7 @@ struct metrics_histogram {
 struct metrics_slot {
     _Alignas(METRICS_CACHE_LINE) _Atomic uint64_t values[METRIC_COUNT];
     struct metrics_histogram histograms[HISTOGRAM_COUNT];
+    _Atomic uint64_t alive_ms; /* when its process' loop last turned, by CLOCK_MONOTONIC */
 };
 
 #define METRICS_MAX_SLOTS 1024
@@ -120,6 +121,17 @@ static inline void metric_sub(struct metrics_slot *slot, enum metric metric, uin
 {
     assert(metric_read(slot, metric) >= n);
     metric_set(slot, metric, metric_read(slot, metric) - n);
+}
+
+/* The sign of life of the own slot's process; now_ms is uv_now(), which all processes share. */
+static inline void metrics_sign_of_life(struct metrics_slot *slot, uint64_t now_ms)
+{
+    atomic_store_explicit(&slot->alive_ms, now_ms, memory_order_relaxed);
+}
+
+static inline uint64_t metrics_last_sign_of_life(const struct metrics_slot *slot)
+{
+    return atomic_load_explicit(&slot->alive_ms, memory_order_relaxed);
 }
 
 /* Counts one duration in a histogram of the own slot. */

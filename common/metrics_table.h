@@ -123,7 +123,9 @@
         ROW(RECORDER_DROPPED_INVALID, "reason=\"invalid\"") \
         ROW(RECORDER_DROPPED_OTHER, "reason=\"other\"") \
     FAMILY(COUNTER, "progressd_worker_restarts_total", "Workers replaced because they died.") \
-        ROW(WORKER_RESTARTS, "")
+        ROW(WORKER_RESTARTS, "") \
+    FAMILY(COUNTER, "progressd_watchdog_kills_total", "Workers and recorders ended because they stood still.") \
+        ROW(WATCHDOG_KILLS, "")
 
 /* name in the code (HISTOGRAM_<name>), name, help */
 #define METRICS_HISTOGRAMS(X) \

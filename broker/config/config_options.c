@@ -93,6 +93,10 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
     {"shutdown-timeout", "SECONDS", &config_type_seconds, MEMBER(shutdown_timeout_ms), "5",
      {0, 10 * 60 * SECOND},
      "How long clients get for the closing handshake when the broker ends.", NULL},
+    {"worker-watchdog", "SECONDS", &config_type_seconds, MEMBER(worker_watchdog_ms), "10",
+     {0, HOUR},
+     "How long a worker, or the recorder, may stand still before it is ended and\n"
+     "replaced; 0: for ever.", NULL},
 
     {"ready-needs-redis", "on|off", &config_type_switch, MEMBER(ready_needs_redis), "off", NO_RANGE,
      "Whether /readyz fails while Redis is away, also after the first contact.", NULL},

@@ -25,7 +25,7 @@ struct admin {
     uint8_t open_handles;
     struct connection_settings settings;
     struct metrics_slot metrics; /* not of the page: what is counted there are clients */
-    struct list clients;
+    struct list clients;         /* the one that was silent for longest first */
     struct list flushing;
     uint32_t count;
     void (*on_closed)(void *owner); /* NULL: open */
@@ -52,6 +52,14 @@ static struct client *client_of(struct connection *connection)
 static void set_deadline(struct client *client, uint64_t in_ms)
 {
     client->deadline_ms = uv_now(admin_of(&client->connection)->settings.loop) + in_ms;
+}
+
+/* The client came, or asked for something: it is now the last to be shed. */
+static void touch(struct client *client, uint64_t deadline_in_ms)
+{
+    list_remove(&client->link);
+    list_append(&admin_of(&client->connection)->clients, &client->link);
+    set_deadline(client, deadline_in_ms);
 }
 
 /* ── Answers ─────────────────────────────────────────────────────────────────────────────────── */
@@ -140,13 +148,13 @@ static void on_request(struct connection *connection, const struct http_request 
     CLEANUP(text_deinit) struct text text = TEXT_EMPTY;
 
     write_answer(admin_of(connection)->node, request, &response, &text);
-    set_deadline(client_of(connection), ADMIN_IDLE_TIMEOUT_MS);
+    touch(client_of(connection), ADMIN_IDLE_TIMEOUT_MS);
     connection_respond(connection, text_to_bytes(&text), response.close);
 }
 
 /* ── Clients ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void update_accepting(struct admin *admin);
+static void accept_again(struct admin *admin);
 static void after_closing(struct admin *admin);
 
 static void on_flush(uv_prepare_t *prepare)
@@ -183,7 +191,7 @@ static void on_closed(struct connection *connection)
     list_remove(&client->flush_link);
     mem_free(client);
     admin->count--;
-    update_accepting(admin);
+    accept_again(admin);
     after_closing(admin);
 }
 
@@ -207,7 +215,7 @@ static void on_sweep(uv_timer_t *timer)
             connection_abort(&client->connection);
         }
     }
-    update_accepting(admin);
+    accept_again(admin);
 }
 
 static void take_client(struct admin *admin, int fd)
@@ -224,19 +232,23 @@ static void take_client(struct admin *admin, int fd)
     }
     list_init(&client->link);
     list_init(&client->flush_link);
-    list_append(&admin->clients, &client->link);
     admin->count++;
-    set_deadline(client, ADMIN_REQUEST_TIMEOUT_MS);
+    touch(client, ADMIN_REQUEST_TIMEOUT_MS);
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events)
 {
     struct admin *admin = CONTAINER_OF(poll, struct admin, poll);
-    const int fd = accept4(admin->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+    if (admin->count >= ADMIN_MAX_CLIENTS) {
+        /* The newcomer is accepted in a later turn, when this one is gone. */
+        struct list *oldest = list_first(&admin->clients);
+        connection_abort(&CONTAINER_OF(oldest, struct client, link)->connection);
+        return;
+    }
+    const int fd = accept4(admin->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         take_client(admin, fd);
-        update_accepting(admin);
     } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
         /* No descriptor or no memory is left: the next sweep tries again. */
         log_event(LOG_WARN, MODULE, "cannot accept", LOG_TEXT("why", strerror(errno)));
@@ -244,15 +256,11 @@ static void on_acceptable(uv_poll_t *poll, int status, int events)
     }
 }
 
-static void update_accepting(struct admin *admin)
+/* Also after a pause for want of descriptors. */
+static void accept_again(struct admin *admin)
 {
-    if (uv_is_closing((uv_handle_t *)&admin->poll)) {
-        return;
-    }
-    if (admin->count < ADMIN_MAX_CLIENTS) {
+    if (!uv_is_closing((uv_handle_t *)&admin->poll)) {
         uv_poll_start(&admin->poll, UV_READABLE, on_acceptable);
-    } else {
-        uv_poll_stop(&admin->poll);
     }
 }
 
@@ -281,7 +289,7 @@ int admin_open(uv_loop_t *loop, int fd, struct node *node, struct admin **ret_ad
     uv_timer_init(loop, &admin->sweep);
     uv_timer_start(&admin->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
     admin->open_handles = 3;
-    update_accepting(admin);
+    accept_again(admin);
     *ret_admin = admin;
     return 0;
 }

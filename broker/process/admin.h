@@ -6,7 +6,8 @@
  *
  * It is for those who run the node, and names everything to everybody who reaches it: so it is
  * bound to loopback unless told otherwise. Who takes too long for a request, or for taking its
- * answer, is closed.
+ * answer, is closed. When all places are taken, a newcomer gets that of the client that has been
+ * silent for longest: silent clients can't shut a health check out.
  */
 #ifndef PROGRESSD_BROKER_PROCESS_ADMIN_H
 #define PROGRESSD_BROKER_PROCESS_ADMIN_H

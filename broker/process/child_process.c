@@ -10,40 +10,21 @@
 
 #define MODULE "child_process"
 
-const char *child_state_name(enum child_state state)
-{
-    static const char *const names[] = {
-#define X(name, text) [name] = text,
-        CHILD_STATES(X)
-#undef X
-    };
-    return names[state];
-}
+STATE_MACHINE(child_machine, MODULE, CHILD_STATES);
 
 /* The only writer of the state. */
 static void set_state(struct child_process *child, enum child_state state)
 {
-    static const bool allowed[][CHILD_STOPPED + 1] = {
-        [CHILD_IDLE] = {[CHILD_STARTING] = true, [CHILD_STOPPED] = true},
-        [CHILD_STARTING] = {[CHILD_READY] = true, [CHILD_STOPPING] = true, [CHILD_DEAD] = true},
-        [CHILD_READY] = {[CHILD_STOPPING] = true, [CHILD_DEAD] = true},
-        [CHILD_STOPPING] = {[CHILD_DEAD] = true},
-        [CHILD_DEAD] = {[CHILD_STARTING] = true, [CHILD_PAUSING] = true, [CHILD_STOPPED] = true},
-        [CHILD_PAUSING] = {[CHILD_STARTING] = true, [CHILD_STOPPED] = true},
-        [CHILD_STOPPED] = {false},
-    };
+    char subject[32];
+    int len = snprintf(subject, sizeof(subject), "%s-%u", child->role, child->slot);
 
-    assert(allowed[child->state][state]);
-    log_event(LOG_DEBUG, MODULE, "state", LOG_TEXT("role", child->role),
-              LOG_INT("slot", child->slot), LOG_TEXT("from", child_state_name(child->state)),
-              LOG_TEXT("to", child_state_name(state)));
-    child->state = state;
+    state_move(&child_machine, &child->state, state, subject, (size_t)len);
 }
 
 static bool is_running(const struct child_process *child)
 {
     return child->state == CHILD_STARTING || child->state == CHILD_READY ||
-           child->state == CHILD_STOPPING;
+           child->state == CHILD_SILENT || child->state == CHILD_STOPPING;
 }
 
 static void set_timer(struct child_process *child, uint64_t in_ms, uv_timer_cb on_timer)
@@ -256,4 +237,32 @@ void child_process_stop(struct child_process *child, unsigned close_code, uint64
     } else if (child->state == CHILD_IDLE || child->state == CHILD_PAUSING) {
         finish(child);
     }
+}
+
+/* ── Signs of life ───────────────────────────────────────────────────────────────────────────── */
+
+bool child_process_watch(struct child_process *child, uint64_t alive_ms, uint64_t limit_ms)
+{
+    uint64_t now = uv_now(child->settings->loop);
+    uint64_t last = alive_ms > child->spawned_ms ? alive_ms : child->spawned_ms;
+    uint64_t silence = now > last ? now - last : 0;
+
+    if (child->state == CHILD_SILENT && silence <= limit_ms / 2) {
+        set_state(child, CHILD_READY);
+    }
+    if (child->state == CHILD_READY && silence > limit_ms / 2) {
+        log_event(LOG_WARN, MODULE, "stands still", LOG_TEXT("role", child->role),
+                  LOG_INT("slot", child->slot), LOG_INT("pid", child->pid),
+                  LOG_INT("silent_ms", (int64_t)silence));
+        set_state(child, CHILD_SILENT);
+    }
+    if ((child->state != CHILD_SILENT && child->state != CHILD_STARTING) || silence <= limit_ms) {
+        return false;
+    }
+    log_event(LOG_ERROR, MODULE, "stands still for too long, killing it",
+              LOG_TEXT("role", child->role), LOG_INT("slot", child->slot),
+              LOG_INT("pid", child->pid), LOG_INT("silent_ms", (int64_t)silence));
+    set_state(child, CHILD_STOPPING);
+    child_process_kill(child);
+    return true;
 }

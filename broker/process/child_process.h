@@ -8,12 +8,13 @@
  * on disk has been replaced. What it finds open is in child.h.
  *
  * States
- *   IDLE      not started yet                                       -> STARTING, STOPPED
- *   STARTING  runs, and has not said "ready"                        -> READY, STOPPING, DEAD
- *   READY     runs, and said so                                     -> STOPPING, DEAD
- *   STOPPING  was told to stop; is killed when its time is up       -> DEAD
- *   DEAD      has exited; its handles are closing                   -> STARTING, PAUSING, STOPPED
- *   PAUSING   waits for its next start, since it keeps dying        -> STARTING, STOPPED
+ *   IDLE      not started yet
+ *   STARTING  runs, and has not said "ready"
+ *   READY     runs, and said so
+ *   SILENT    was READY, and gives no sign of life
+ *   STOPPING  was told to stop, and is killed when its time is up; or was killed for its silence
+ *   DEAD      has exited; its handles are closing
+ *   PAUSING   waits for its next start, since it keeps dying
  *   STOPPED   for good; nothing of it is open
  */
 #ifndef PROGRESSD_BROKER_PROCESS_CHILD_PROCESS_H
@@ -24,21 +25,26 @@
 
 #include "broker/process/control.h"
 #include "broker/process/respawn.h"
+#include "common/state.h"
 
-#define CHILD_STATES(X)           \
-    X(CHILD_IDLE, "idle")         \
-    X(CHILD_STARTING, "starting") \
-    X(CHILD_READY, "ready")       \
-    X(CHILD_STOPPING, "stopping") \
-    X(CHILD_DEAD, "dead")         \
-    X(CHILD_PAUSING, "pausing")   \
-    X(CHILD_STOPPED, "stopped")
+/* clang-format off */
+#define CHILD_STATES(X) \
+    X(CHILD_IDLE, "idle", STATE_TO(CHILD_STARTING) | STATE_TO(CHILD_STOPPED)) \
+    X(CHILD_STARTING, "starting", \
+      STATE_TO(CHILD_READY) | STATE_TO(CHILD_STOPPING) | STATE_TO(CHILD_DEAD)) \
+    X(CHILD_READY, "ready", \
+      STATE_TO(CHILD_SILENT) | STATE_TO(CHILD_STOPPING) | STATE_TO(CHILD_DEAD)) \
+    X(CHILD_SILENT, "silent", \
+      STATE_TO(CHILD_READY) | STATE_TO(CHILD_STOPPING) | STATE_TO(CHILD_DEAD)) \
+    X(CHILD_STOPPING, "stopping", STATE_TO(CHILD_STOPPING) | STATE_TO(CHILD_DEAD)) \
+    X(CHILD_DEAD, "dead", \
+      STATE_TO(CHILD_STARTING) | STATE_TO(CHILD_PAUSING) | STATE_TO(CHILD_STOPPED)) \
+    X(CHILD_PAUSING, "pausing", STATE_TO(CHILD_STARTING) | STATE_TO(CHILD_STOPPED)) \
+    X(CHILD_STOPPED, "stopped", 0)
+/* clang-format on */
 
-enum child_state {
-#define X(name, text) name,
-    CHILD_STATES(X)
-#undef X
-};
+enum child_state { CHILD_STATES(STATE_ENUM) };
+extern const struct state_machine child_machine;
 
 struct child_process;
 
@@ -64,7 +70,7 @@ struct child_process {
     const struct child_process_settings *settings;
     const char *role; /* CHILD_ROLE_* */
     uint32_t slot;
-    enum child_state state;
+    uint8_t state;         /* enum child_state */
     int pid;               /* 0 unless it runs */
     uint64_t started_at_s; /* since 1970 */
     uint32_t restarts;     /* how often it was replaced */
@@ -92,6 +98,9 @@ void child_process_stop(struct child_process *child, unsigned close_code, uint64
 /* Kills it, if it runs. */
 void child_process_kill(struct child_process *child);
 
-const char *child_state_name(enum child_state state);
+/* Judges its last sign of life, `alive_ms` of the loop's clock, or its start if that is later:
+ * READY becomes SILENT after half of `limit_ms`, and after all of it the child is killed, also if
+ * it is still STARTING. To be called again and again. True when it was killed by this call. */
+bool child_process_watch(struct child_process *child, uint64_t alive_ms, uint64_t limit_ms);
 
 #endif

@@ -77,8 +77,8 @@ static void write_process(const struct node *node, const struct child_process *c
     text_printf(text,
                 "{\"slot\":%" PRIu32 ",\"pid\":%d,\"state\":\"%s\",\"startedAt\":\"%s\","
                 "\"restarts\":%" PRIu32 ",\"linkUp\":%s",
-                child->slot, child->pid, child_state_name(child->state), started, child->restarts,
-                json_bool(gauge(node, child->slot, METRIC_LINKS_UP) > 0));
+                child->slot, child->pid, state_name(&child_machine, child->state), started,
+                child->restarts, json_bool(gauge(node, child->slot, METRIC_LINKS_UP) > 0));
 }
 
 static void write_worker(const struct node *node, const struct child_process *worker,

@@ -390,6 +390,7 @@ static void on_tick(uv_timer_t *timer)
     struct recorder *recorder = CONTAINER_OF(timer, struct recorder, tick);
 
     timer_wheel_advance(&recorder->wheel, now_ms(recorder));
+    metrics_sign_of_life(recorder->metrics, now_ms(recorder));
     log_tick();
 }
 

@@ -22,13 +22,14 @@
 /* What a child gets beyond shutdown-timeout, after which it has ended by itself if it can. */
 #define STOP_MARGIN_MS 1000
 
-#define TICK_MS 1000
+#define TICK_MS 500
 
 struct supervisor {
     struct config *config;
     uv_loop_t loop;
     uv_signal_t signals[3];
     uv_timer_t tick;                      /* each TICK_MS */
+    uint64_t ticked_ms, awake_ms;         /* the last tick; since when ticks have come in time */
     int listen_fd, config_fd, metrics_fd; /* -1: not open */
     struct metrics_page page;
     struct metrics_slot *metrics; /* its own, the page's last */
@@ -304,9 +305,32 @@ static void watch_signals(struct supervisor *supervisor)
     }
 }
 
+/* Ends children that stand still. After a standstill of the supervisor's own, which may have been
+ * everybody's (a machine that slept), they get their time anew. */
+static void watch_children(struct supervisor *supervisor)
+{
+    const uint64_t limit_ms = supervisor->config->worker_watchdog_ms;
+    const uint64_t now = uv_now(&supervisor->loop);
+
+    if (now - supervisor->ticked_ms > 4 * TICK_MS) {
+        supervisor->awake_ms = now;
+    }
+    supervisor->ticked_ms = now;
+    for (uint32_t i = 0; limit_ms > 0 && i < supervisor->children_count; i++) {
+        struct child_process *child = &supervisor->children[i];
+        uint64_t alive_ms = metrics_last_sign_of_life(metrics_slot(&supervisor->page, child->slot));
+
+        alive_ms = alive_ms > supervisor->awake_ms ? alive_ms : supervisor->awake_ms;
+        if (child_process_watch(child, alive_ms, limit_ms)) {
+            metric_add(supervisor->metrics, METRIC_WATCHDOG_KILLS, 1);
+        }
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     log_tick();
+    watch_children(CONTAINER_OF(timer, struct supervisor, tick));
 }
 
 static void prepare_children(struct supervisor *supervisor)
@@ -333,14 +357,17 @@ static void start(struct supervisor *supervisor)
     supervisor->node.redis_embedded = supervisor->config->redis.kind == REDIS_URL_NONE;
     watch_signals(supervisor);
     uv_timer_init(&supervisor->loop, &supervisor->tick);
-    uv_timer_start(&supervisor->tick, on_tick, TICK_MS, TICK_MS);
+    supervisor->ticked_ms = uv_now(&supervisor->loop);
     prepare_children(supervisor);
     r = open_shared(supervisor);
     if (r < 0) {
         log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", strerror(-r)));
         give_up(supervisor);
-    } else if (!supervisor->redis) {
-        start_children(supervisor);
+    } else {
+        uv_timer_start(&supervisor->tick, on_tick, TICK_MS, TICK_MS);
+        if (!supervisor->redis) {
+            start_children(supervisor);
+        }
     }
 }
 

@@ -182,6 +182,7 @@ static void on_tick(uv_timer_t *tick)
 
     measure_delay(worker);
     timer_wheel_advance(&worker->wheel, uv_now(&worker->loop));
+    metrics_sign_of_life(worker->front.metrics, uv_now(&worker->loop));
     log_tick();
 }
 

@@ -193,7 +193,7 @@ def test_of_two_brokers_exactly_one_records(brokers, redis):
 
 
 def test_another_takes_over_within_the_lease_when_the_holder_is_killed(brokers, redis):
-    pair = [brokers(workers=1, options=["--redis-prefix", "kill:"]) for _ in range(2)]
+    pair = [brokers(workers=1, options=["--redis-prefix", "kill:", "--worker-watchdog", "0"]) for _ in range(2)]
     eventually(lambda: any(is_recording(server) for server in pair))
     holder, other = sorted(pair, key=is_recording, reverse=True)
     killed = holder.status()["recorder"]["pid"]
@@ -207,7 +207,7 @@ def test_another_takes_over_within_the_lease_when_the_holder_is_killed(brokers, 
 
 
 def test_who_slept_over_its_lease_records_nothing_any_more(brokers, redis):
-    pair = [brokers(workers=1, options=["--redis-prefix", "sleep:"]) for _ in range(2)]
+    pair = [brokers(workers=1, options=["--redis-prefix", "sleep:", "--worker-watchdog", "0"]) for _ in range(2)]
     eventually(lambda: any(is_recording(server) for server in pair))
     holder, other = sorted(pair, key=is_recording, reverse=True)
     pid = holder.status()["recorder"]["pid"]

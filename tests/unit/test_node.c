@@ -133,6 +133,8 @@ Test(node, is_not_ready_without_a_worker)
     expect(NODE_READY, "ready");
     children[1].state = CHILD_PAUSING;
     expect(NODE_NOT_READY, "no worker runs");
+    children[1].state = CHILD_SILENT;
+    expect(NODE_NOT_READY, "no worker runs");
 }
 
 /* ── The picture ─────────────────────────────────────────────────────────────────────────────── */
