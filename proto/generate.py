@@ -205,9 +205,9 @@ def library(protocol, source, estimate):
     text = replace_line(source, "local TYPES =", lua_types(task))
     text = replace_line(text, "local TYPE_NAMES =", f"local TYPE_NAMES = {quoted(names)}")
     text = replace_line(text, "local TASK_ID_MAX,",
-                        "local TASK_ID_MAX, PREFIX_MAX, STAGES_MAX, TIMESTAMP_MAX, DEPTH_MAX = "
+                        "local TASK_ID_MAX, PREFIX_MAX, STAGES_MAX, STAGE_MAX, TIMESTAMP_MAX, DEPTH_MAX = "
                         + ", ".join(str(limits[f"{name}Max"]) for name in
-                                    ("taskId", "prefix", "stages", "timestamp", "payloadDepth")))
+                                    ("taskId", "prefix", "stages", "stage", "timestamp", "payloadDepth")))
     before, included, after = text.partition("-- include estimate.lua\n")
     if not included:
         sys.exit("generate.py: no line `-- include estimate.lua` in the library")

@@ -7,6 +7,9 @@
 
 #define WHY_SIZE 128
 
+/* Some programs write it in front of everything, and it means nothing in UTF-8. */
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+
 static int plain_message_refuse(char ret_why[WHY_SIZE], const char *why)
 {
     snprintf(ret_why, WHY_SIZE, "%s", why);
@@ -30,10 +33,12 @@ int plain_message_parse(struct span text, struct span task_id, struct span *ret_
                         struct span *ret_payload, char ret_why[WHY_SIZE])
 {
     struct json_value message, type, payload;
+    const size_t skipped = span_take(&text, BYTE_ORDER_MARK) ? strlen(BYTE_ORDER_MARK) : 0;
     size_t offset;
 
     if (json_check(text, &message, &offset) != 0) {
-        snprintf(ret_why, WHY_SIZE, "the message is not JSON: see its byte %zu", offset + 1);
+        snprintf(ret_why, WHY_SIZE, "the message is not JSON: see its byte %zu",
+                 skipped + offset + 1);
         return PLAIN_MESSAGE_INVALID;
     }
     if (message.kind != JSON_OBJECT) {

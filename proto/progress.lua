@@ -1,5 +1,5 @@
 #!lua name=progress
--- progressd library version=2 state_ttl=86400 max_payload=4096
+-- progressd library version=3 state_ttl=86400 max_payload=4096
 local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of the line above
 
 -- Each message of a task is made in here, whoever publishes it: checked, given its revision,
@@ -29,13 +29,16 @@ local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of th
 -- `clears_error`: of a task that went on.
 local TYPES = {} -- generated
 local TYPE_NAMES = {} -- generated
-local TASK_ID_MAX, PREFIX_MAX, STAGES_MAX, TIMESTAMP_MAX, DEPTH_MAX = 0, 0, 0, 0, 0 -- generated
+local TASK_ID_MAX, PREFIX_MAX, STAGES_MAX, STAGE_MAX, TIMESTAMP_MAX, DEPTH_MAX = 0, 0, 0, 0, 0, 0 -- generated
 
 -- The types of which more is known here than the tables say.
 local UPDATE, ESTIMATE, ERROR = "progress_update", "time_estimate", "error"
 
--- The largest n: above it a double skips numbers.
+-- The largest n: above it a double skips numbers. And how far one that is found may lie ahead of
+-- Redis' time: as far as a clock may have been set back.
 local N_MAX = 2 ^ 53 - 1
+local AHEAD_MAX = 86400 * 1000000 -- microseconds
+local STAGES_BYTES_MAX = 65536 -- more than STAGES_MAX of the longest take, escapes included
 local LEASE_MAX = 3600000 -- milliseconds
 local ALIVE_MAX = 86400 -- seconds
 
@@ -274,17 +277,26 @@ local function base36(number)
     return text
 end
 
--- The n after `held`, the hash's. Whatever else a hash may hold counts as none.
-local function next_n(held, microseconds)
-    local previous = held and find(held, "^[1-9]%d*$") and tonumber(held)
-    if previous and previous >= microseconds and previous < N_MAX then
-        return previous + 1
-    end
-    return microseconds
+-- The hash's n, or nil: anybody with a right to HSET may have written it.
+local function n_of(held, microseconds)
+    local n = held and #held <= 16 and find(held, "^[1-9]%d*$") and tonumber(held)
+    return n and n <= N_MAX and n <= microseconds + AHEAD_MAX and n or nil
 end
 
-local function run_or_nil(held)
-    return held and #held <= 13 and find(held, "^[0-9a-z]+$") and held or nil
+-- The hash's run and n; or nil, n or nil: only both together are a state.
+local function state_of(held_run, held_n, microseconds)
+    local n = n_of(held_n, microseconds)
+    local run = n and held_run and #held_run <= 13 and find(held_run, "^[0-9a-z]+$") and held_run
+    return run or nil, n
+end
+
+-- When the job must have given its next sign of life, by the field _alive; or nil.
+local function deadline_of(held)
+    return held and #held <= 16 and find(held, "^%d+$") and tonumber(held)
+end
+
+local function next_n(previous, microseconds)
+    return previous and previous >= microseconds and previous + 1 or microseconds
 end
 
 -- A run's name is its first n in base 36: the time it began, unless the clock was set back, and
@@ -299,23 +311,41 @@ local function message_text(name, id, rev, payload)
 end
 
 -- ── Stages ───────────────────────────────────────────────────────────────────────────────────────
--- stages_follow() in task_stages.c does the same for those who watch. No string can contain
--- this, since a quote within one has a backslash before it.
-local BETWEEN_STAGES = '"},{"'
+-- stages_follow() in task_stages.c does the same for those who watch.
 
--- The field `stages` with one more at its end, and the oldest left out if they are too many.
-local function stages_with(stages, stage, timestamp)
-    local entry = '{"stage":' .. json_string(stage) .. ',"timestamp":' .. json_string(timestamp)
-        .. "}"
-    if not stages or not find(stages, '^%[{"stage":".*"}%]$') then
-        return "[" .. entry .. "]"
+-- The stages that the field holds, each as {stage, timestamp}; none if it holds anything else.
+local function stages_of(field)
+    if not field or #field > STAGES_BYTES_MAX or not find(field, '^%[{"stage":".*"}%]$') then
+        return {}
     end
-    local _, more = gsub(stages, BETWEEN_STAGES, "")
-    if more + 1 >= STAGES_MAX then
-        local _, last = find(stages, BETWEEN_STAGES, 1, true)
-        stages = '[{"' .. sub(stages, last + 1)
+    local decoded, entries = pcall(json.decode, field)
+    if not decoded or json_fault(field) then
+        return {}
     end
-    return sub(stages, 1, -2) .. "," .. entry .. "]"
+    local stages = {}
+    for i = 1, #entries do
+        local entry = entries[i]
+        local stage = type(entry) == "table" and entry.stage
+        local timestamp = type(entry) == "table" and entry.timestamp
+        if type(stage) ~= "string" or stage == "" or #stage > STAGE_MAX
+            or type(timestamp) ~= "string" or not is_timestamp(timestamp) then
+            return {}
+        end
+        stages[i] = { stage, timestamp }
+    end
+    return stages
+end
+
+-- The field with one more at its end, and the oldest left out if they are too many.
+local function stages_with(field, stage, timestamp)
+    local stages = stages_of(field)
+    stages[#stages + 1] = { stage, timestamp }
+    local entries = {}
+    for i = math.max(1, #stages - STAGES_MAX + 1), #stages do
+        entries[#entries + 1] = '{"stage":' .. json_string(stages[i][1]) .. ',"timestamp":'
+            .. json_string(stages[i][2]) .. "}"
+    end
+    return "[" .. table.concat(entries, ",") .. "]"
 end
 
 -- include estimate.lua
@@ -368,6 +398,24 @@ local function estimate_after(held, name, entered, payload, microseconds)
         confidence)
 end
 
+-- Removes all of a run but the job's sign of life.
+local function forget(key)
+    local gone = { "stages", "_stage", "_end", "_estimate" }
+    for name in pairs(TYPES) do
+        gone[#gone + 1] = name
+    end
+    redis.call("HDEL", key, unpack(gone))
+end
+
+-- Whether the task has ended, by the field _end and by a message that ended it.
+local function has_ended(key, ended)
+    if ended ~= "done" then
+        return false
+    end
+    local messages = redis.call("HMGET", key, "complete", ERROR)
+    return messages[1] or messages[2]
+end
+
 local function publish(keys, args)
     prepare()
     if #keys ~= 1 or #args ~= 2 then
@@ -392,17 +440,22 @@ local function publish(keys, args)
         return missing
     end
     local held = redis.call("HMGET", key, "run", "n", "_end", "_stage", "_estimate")
-    local ended, last_stage = held[3], held[4]
-    if ended == "done" then
+    local ended, last_stage, estimated = held[3], held[4], held[5]
+    if ended and has_ended(key, ended) then
         return ended_already()
     end
 
     local microseconds, timestamp = now()
-    local n = next_n(held[2], microseconds)
+    local run, previous = state_of(held[1], held[2], microseconds)
+    local n = next_n(previous, microseconds)
     local n_text = format("%.0f", n)
-    local run = run_or_nil(held[1])
     local fields = { "n", n_text, name, "" }
     if not run then
+        -- A task's first message; or what the hash holds is no state, and goes.
+        if held[1] or held[2] then
+            forget(key)
+            ended, last_stage, estimated = nil, nil, nil
+        end
         run = run_beginning_at(n)
         fields[5], fields[6] = "run", run
     end
@@ -439,7 +492,7 @@ local function publish(keys, args)
     local message = message_text(name, id, rev, payload_text)
     fields[4] = message
 
-    local estimate_field, estimate = estimate_after(held[5], name, entered, payload, microseconds)
+    local estimate_field, estimate = estimate_after(estimated, name, entered, payload, microseconds)
     if estimate_field then
         fields[#fields + 1] = "_estimate"
         fields[#fields + 1] = estimate_field
@@ -469,15 +522,13 @@ local function reset(keys, args)
     if missing then
         return missing
     end
-    local n = next_n(redis.call("HMGET", key, "n")[1], (now()))
+    local microseconds = (now())
+    local n = next_n(n_of(redis.call("HMGET", key, "n")[1], microseconds), microseconds)
     local run, n_text = run_beginning_at(n), format("%.0f", n)
     local rev = run .. "-" .. n_text
 
-    local gone = { "stages", "_stage", "_end", "_estimate", "_alive" }
-    for name in pairs(TYPES) do
-        gone[#gone + 1] = name
-    end
-    redis.call("HDEL", key, unpack(gone))
+    forget(key)
+    redis.call("HDEL", key, "_alive")
     store(key, { "run", run, "n", n_text }, message_text("reset", id, rev, "{}"))
     return rev
 end
@@ -499,7 +550,7 @@ local function alive(keys, args)
     if missing then
         return missing
     end
-    if redis.call("HMGET", key, "_end")[1] == "done" then
+    if has_ended(key, redis.call("HMGET", key, "_end")[1]) then
         return ended_already()
     end
     redis.call("HSET", key, "_alive", format("%.0f", (now()) + seconds * 1000000))
@@ -524,17 +575,22 @@ local function lost(keys, args)
         return missing
     end
     local held = redis.call("HMGET", key, "run", "n", "_end", "_alive")
-    local deadline, microseconds = held[4] and tonumber(held[4]), (now())
+    local deadline, microseconds = deadline_of(held[4]), (now())
     if not deadline or deadline > microseconds then
         return false
     end
     redis.call("HDEL", key, "_alive")
-    if held[3] then
+    if held[3] == "retry" or has_ended(key, held[3]) then
         return false
     end
 
-    local n = next_n(held[2], microseconds)
-    local run, n_text = run_or_nil(held[1]) or run_beginning_at(n), format("%.0f", n)
+    local run, previous = state_of(held[1], held[2], microseconds)
+    local n = next_n(previous, microseconds)
+    if not run then
+        forget(key)
+        run = run_beginning_at(n)
+    end
+    local n_text = format("%.0f", n)
     local rev = run .. "-" .. n_text
     local message = message_text(ERROR, id, rev, '{"code":"JOB_LOST","message":"the job stopped '
         .. 'giving signs of life","retryable":true}')

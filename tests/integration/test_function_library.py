@@ -493,12 +493,75 @@ def test_a_spoilt_run_is_begun_anew(db, junk):
     assert publish(db, UPDATE)[0] == run
 
 
+def test_a_forged_n_of_the_far_future_does_not_stop_what_comes(db):
+    """Readers drop what lies far ahead; so the run that was forged into ends, and all of it goes."""
+    run, n = publish(db, UPDATE)
+    db.call("HSET", "progress:1", "n", 2 ** 53 - 1, "time_estimate", "forged")
+    new_run, new_n = publish(db, COMPLETE, "complete")
+    assert new_run != run and new_n > n
+    assert set(stored(db)) - {"run", "n"} == {"complete", "_end"}
+    assert stored(db)["n"] == str(new_n)
+
+
+def test_an_n_a_day_ahead_is_of_a_clock_that_was_set_back_and_goes_on(db):
+    run, n = publish(db, UPDATE)
+    ahead = n + 86_000_000_000
+    db.call("HSET", "progress:1", "n", ahead)
+    assert publish(db, UPDATE) == (run, ahead + 1)
+    db.call("HSET", "progress:1", "n", ahead + 1_000_000_000)
+    assert publish(db, UPDATE)[1] < ahead
+
+
 def test_spoilt_bookkeeping_harms_nobody(db):
     publish(db, UPDATE)
     db.call("HSET", "progress:1", "_end", "?", "_stage", "\0", "stages", "[[", "error", "{",
             "_estimate", "0 0 nan inf -1 9 nan 0 0 0 nan 0")
     publish(db, UPDATE)
     assert json.loads(stored(db)["stages"])[-1]["stage"] == "transcribing"
+
+
+def test_a_forged_end_without_a_message_that_ends_does_not_stop_the_real_one(db):
+    publish(db, UPDATE)
+    db.call("HSET", "progress:1", "_end", "done")
+    assert alive(db, 20) == b"OK"
+    let_the_deadline_pass(db)
+    assert lost(db)
+    db.call("HSET", "progress:1", "_end", "done")
+    db.call("HDEL", "progress:1", "error")
+    publish(db, COMPLETE, "complete")
+
+
+@pytest.mark.parametrize("junk", [
+    "[[", "[]", "x", '[{"stage":""}]', '[{"stage":"a"}]', '[{"stage":"a","timestamp":"today"}]',
+    '[{"stage":"a","timestamp":"2026-01-01T00:00:00Z"},oops{"stage":"b"}]',
+    '[{"stage":"a","timestamp":"2026-01-01T00:00:00Z"},{"stage":7,"timestamp":"x"}]',
+    '[{"stage":"\xff","timestamp":"2026-01-01T00:00:00Z","x":"y"}]'.encode("latin-1"),
+    '[{"stage":"' + "a" * 129 + '","timestamp":"2026-01-01T00:00:00Z"}]',
+    '[{"stage":"' + "a" * 70000 + '"}]',
+])
+def test_spoilt_stages_are_begun_anew(db, junk):
+    publish(db, UPDATE)
+    db.call("HSET", "progress:1", "stages", junk)
+    publish(db, '{"percentage":50,"stage":"encoding"}')
+    assert [entry["stage"] for entry in stages_of(db)] == ["encoding"]
+    assert all(set(entry) == {"stage", "timestamp"} for entry in stages_of(db))
+
+
+def test_forged_members_of_a_stage_are_not_kept(db):
+    publish(db, UPDATE)
+    entry = '{"stage":"a","forged":"x","timestamp":"2026-01-01T00:00:00Z","more":"y"}'
+    db.call("HSET", "progress:1", "stages", f"[{entry}]")
+    publish(db, '{"percentage":50,"stage":"encoding"}')
+    assert [set(entry) for entry in stages_of(db)] == [{"stage", "timestamp"}] * 2
+
+
+def test_more_stages_than_the_last_32_are_cut_to_them(db):
+    publish(db, UPDATE)
+    entries = [{"stage": f"s{i}", "timestamp": "2026-01-01T00:00:00Z"} for i in range(100)]
+    db.call("HSET", "progress:1", "stages", json.dumps(entries, separators=(",", ":")))
+    publish(db, '{"percentage":50,"stage":"encoding"}')
+    assert [entry["stage"] for entry in stages_of(db)] == [f"s{i}" for i in range(69, 100)] + [
+        "encoding"]
 
 
 def test_a_key_of_another_kind_is_left_alone(db):

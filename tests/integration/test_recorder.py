@@ -11,6 +11,7 @@ import pytest
 
 from support.broker import Broker
 from support.deadline import eventually
+from support.job import Job
 from support.redis_server import RedisServer
 from support.resp import Resp
 
@@ -86,6 +87,12 @@ def test_the_payload_is_passed_on_as_it_was_written(recording, redis):
     publish_text(redis, "text", '{"type":"progress_update","payload":' + text + "}")
     stored = eventually(lambda: redis.cli("HGET", "progress:text", "progress_update"))
     assert text[:-1] in stored
+
+
+def test_a_byte_order_mark_before_the_message_is_passed_over(recording, redis):
+    publish_text(redis, "bom", "\ufeff" + json.dumps(
+        {"type": "progress_update", "taskId": "bom", "payload": update(40)}))
+    eventually(lambda: percentage(redis, "bom") == 40)
 
 
 @pytest.mark.parametrize("text, member", [
@@ -177,6 +184,29 @@ def test_without_room_in_redis_the_reason_is_logged(place):
             redis.cli("CONFIG", "SET", "maxmemory", "0")
             publish(redis, "full", "progress_update", update(2))
             eventually(lambda: percentage(redis, "full") == 2)
+
+
+def test_a_redis_that_cannot_save_refuses_and_records_again_soon_after(place):
+    """MISCONF: Redis takes no writes while its last attempt to save failed."""
+    with RedisServer(place / "redis", settings={"save": "3600 1000000"}) as redis:
+        with Broker(place / "broker", redis.url, workers=1) as server, Job(redis, "a") as job:
+            eventually(lambda: is_recording(server))
+            job.update(1)
+            (redis.directory / "dump.rdb").mkdir()  # so that no file can take its place
+            redis.cli("BGSAVE")
+            eventually(lambda: "rdb_last_bgsave_status:err" in redis.cli("INFO", "persistence"))
+            refusal = job.connection.call(*job.call("progress_update", update(2)))
+            assert refusal.startswith("MISCONF")
+            publish(redis, "b", "progress_update", update(2))
+            assert "MISCONF" in eventually(lambda: drops(server, "b"))[0]
+            assert server.poll("a")[0] == 200, "reading goes on"
+            (redis.directory / "dump.rdb").rmdir()
+            redis.cli("BGSAVE")
+            eventually(lambda: "rdb_last_bgsave_status:ok" in redis.cli("INFO", "persistence"))
+            job.update(3)
+            eventually(lambda: is_recording(server), LEASE_SECONDS)
+            publish(redis, "b", "progress_update", update(4))
+            eventually(lambda: percentage(redis, "b") == 4)
 
 
 # ── The lease ───────────────────────────────────────────────────────────────────────────────────

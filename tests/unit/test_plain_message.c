@@ -8,6 +8,7 @@ Test(plain_message, a_plain_message_is_taken_apart)
         "{\"type\":\"complete\",\"taskId\":\"a:1\",\"payload\":{\"x\":1}}",
         "{\"type\":\"complete\",\"payload\":{\"x\":1}}",
         " { \"payload\" : {\"x\":1} , \"rev\" : 7 , \"type\" : \"complete\" } \n",
+        "\xef\xbb\xbf{\"type\":\"complete\",\"payload\":{\"x\":1}}",
         "{\"taskId\":\"\\u0061:1\",\"type\":\"error\",\"type\":\"complete\",\"payload\":{\"x\":1}}",
     };
 
@@ -30,6 +31,8 @@ Test(plain_message, a_plain_message_is_refused_with_the_member_at_fault)
         {"", "the message is not JSON: see its byte 1"},
         {"hello", "the message is not JSON: see its byte 1"},
         {"{\"type\":\"complete\",}", "the message is not JSON: see its byte 20"},
+        {"\xef\xbb\xbfhello", "the message is not JSON: see its byte 4"},
+        {"\xef\xbb\xbf\xef\xbb\xbf{}", "the message is not JSON: see its byte 4"},
         {"[]", "the message must be an object"},
         {"{\"payload\":{}}", "type must be a string"},
         {"{\"type\":1,\"payload\":{}}", "type must be a string"},
