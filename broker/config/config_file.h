@@ -1,13 +1,13 @@
 /* A configuration file: lines `name = value`, comments, and nothing else.
  *
- * Receives   a path, from config
+ * Receives   a path
  * Hands on   name, value and line number of each line, by way of on_line
  * Owns       the open file, while it reads
  *
- * The lines are taken apart by inih, which alone would not do: the distributions' build tells no
- * line numbers, cuts lines of 200 characters in two (the rest could be read as another option), and
- * stops at no error. So it is fed line by line here, and each line is looked at before. An indented
- * line goes on with the value of the line before it: that makes lists.
+ * `#` and `;` begin a comment where a line or a value begins, and after a blank. A value in double
+ * quotes is taken as it is, with \" and \\ for " and \. An indented line is a further value of the
+ * name before it: that makes lists. [progressd] may stand above the options. A line may be of any
+ * length; a byte order mark before the first is passed over.
  */
 #ifndef PROGRESSD_BROKER_CONFIG_CONFIG_FILE_H
 #define PROGRESSD_BROKER_CONFIG_CONFIG_FILE_H

@@ -15,8 +15,8 @@
 
 const struct config_option config_options[CONFIG_OPTION_COUNT] = {
     {"config", "FILE", &config_type_text, MEMBER(file), NULL, NO_RANGE,
-     "A file of options: lines `name = value`, with the names of this list; # and ;\n"
-     "begin comments.", "none"},
+     "A file of options: lines `name = value`, with the names of this list. # and ;\n"
+     "begin a comment, at the start of a line or after a blank, but not in \"quotes\".", "none"},
 
     {"listen", "ADDR:PORT", &config_type_address, MEMBER(listen), "127.0.0.1:8080", NO_RANGE,
      "Where clients connect. [::1]:8080 is IPv6, *:8080 every address; port 0 is any\n"

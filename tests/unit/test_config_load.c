@@ -262,7 +262,7 @@ Test(config_load, a_file_has_comments_and_blank_lines_and_may_have_its_section)
                "  \njwt-issuer = a # b\nmax-payload=512");
     config = loaded(NULL, FLAGS("--config", path));
     cr_assert_eq(config->linger_ms, 1000);
-    cr_assert_str_eq(config->jwt_issuer, "a # b");
+    cr_assert_str_eq(config->jwt_issuer, "a");
     cr_assert_eq(config->max_payload, 512);
     config_free(config);
 }
@@ -284,6 +284,8 @@ Test(config_load, a_wrong_line_is_named_by_its_number)
     cr_assert_str_eq(refusal_of_file("[redis]\nredis-url =\n"),
                      "FILE:2: is in section [redis]: options stand in [progressd] or in no "
                      "section");
+    cr_assert_str_eq(refusal_of_file("[progressd] x\n"),
+                     "FILE:1: is neither `name = value` nor a comment");
     cr_assert_str_eq(refusal_of_file("= 1\n"), "FILE:1: unknown option \"\"");
 }
 
@@ -295,18 +297,69 @@ Test(config_load, a_line_that_is_no_line_is_told_also_before_another_error)
                                                             "(did you mean \"listen\"?)");
 }
 
-Test(config_load, a_line_that_is_too_long_is_refused_and_not_cut_in_two)
+/* The value that jwt-issuer has after a file's `text`. */
+static void assert_issuer(const char *text, const char *expected)
 {
-    char text[512] = "linger = 1\njwt-issuer = ";
-    size_t start = strlen(text);
+    write_file(text);
+    struct config *config = loaded(NULL, FLAGS("--config", path));
 
-    memset(text + start, 'x', 400);
-    strcpy(text + start + 188, "max-payload = 512\n");
-    cr_assert_not_null(strstr(refusal_of_file(text), "FILE:2: is longer than 198 characters"));
-    strcpy(text + start + 185, "\nlinger = 2\n");
+    if (expected) {
+        cr_assert_str_eq(config->jwt_issuer, expected, "%s gives %s", text, config->jwt_issuer);
+    } else {
+        cr_assert_null(config->jwt_issuer, "%s gives %s", text, config->jwt_issuer);
+    }
+    config_free(config);
+}
+
+Test(config_load, a_comment_ends_a_value_and_quotes_keep_it)
+{
+    assert_issuer("jwt-issuer = a b # comment", "a b");
+    assert_issuer("jwt-issuer = a\t; comment \"", "a");
+    assert_issuer("jwt-issuer = a#b;c#", "a#b;c#");
+    assert_issuer("jwt-issuer = # comment", NULL);
+    assert_issuer("jwt-issuer=#", NULL);
+    assert_issuer("jwt-issuer = ", NULL);
+    assert_issuer("jwt-issuer = \"\"", NULL);
+    assert_issuer("jwt-issuer = \"a # b\"", "a # b");
+    assert_issuer("jwt-issuer = \" a \"\t# comment", " a ");
+    assert_issuer("jwt-issuer = \"a\";", "a");
+    assert_issuer("jwt-issuer = \"say \\\"hi\\\" \\\\ \\n\"", "say \"hi\" \\ \\n");
+    assert_issuer("jwt-issuer = a\"b", "a\"b");
+    assert_issuer("jwt-issuer = a = b", "a = b");
+}
+
+Test(config_load, quotes_must_close_at_the_end_of_the_value)
+{
+    static const char *const texts[] = {"\"", "\"a", "\"a\\\"", "\"a\" b", "\"a\"b\""};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "jwt-issuer = %s\n", texts[i]);
+        cr_assert_str_eq(refusal_of_file(line),
+                         "FILE:1: has a value whose quotes do not close at its end");
+    }
+}
+
+Test(config_load, an_indented_line_is_a_further_value)
+{
+    write_file(
+        "allowed-origins = http://a # one\n  # none\n  \"http://b\"\n\thttp://c\nlinger=1\n");
+    struct config *config = loaded(NULL, FLAGS("--config", path));
+
+    cr_assert_eq(config->allowed_origins.count, 3);
+    cr_assert_str_eq(config->allowed_origins.items[2].host, "c");
+    config_free(config);
+}
+
+Test(config_load, a_line_may_be_long)
+{
+    static char text[100000] = "jwt-issuer = ";
+
+    memset(text + strlen(text), 'x', sizeof(text) - strlen(text) - 1);
+    assert_issuer(text, text + strlen("jwt-issuer = "));
+    text[500] = '\n';
+    strcpy(text + 501, "linger = 1\nlinger = 2\n");
     cr_assert_str_eq(refusal_of_file(text), "FILE:3: linger: is here for the second time");
-    text[start + 185] = '\0';
-    cr_assert_str_eq(refusal_of_file(text), "accepted");
 }
 
 Test(config_load, a_nul_byte_in_a_file_is_refused)
