@@ -73,6 +73,8 @@ static enum json_kind kind_of(char first)
  * at fault. */
 struct scanner {
     const char *at, *end;
+    unsigned max_depth;
+    bool takes_lone_surrogates;
 };
 
 static bool scan_value(struct scanner *scanner, unsigned depth);
@@ -122,6 +124,9 @@ static bool scan_unicode_escape(struct scanner *scanner)
     scanner->at++;
     if (!scan_code_unit(scanner, &unit)) {
         return false;
+    }
+    if (scanner->takes_lone_surrogates) {
+        return true;
     }
     if (is_high_surrogate(unit)) {
         if (take(scanner, '\\') && take(scanner, 'u')) {
@@ -294,10 +299,10 @@ static bool scan_value(struct scanner *scanner, unsigned depth)
     }
     switch (*scanner->at) {
     case '{':
-        valid = depth < JSON_MAX_DEPTH && scan_object(scanner, depth + 1);
+        valid = depth < scanner->max_depth && scan_object(scanner, depth + 1);
         break;
     case '[':
-        valid = depth < JSON_MAX_DEPTH && scan_array(scanner, depth + 1);
+        valid = depth < scanner->max_depth && scan_array(scanner, depth + 1);
         break;
     case '"':
         valid = scan_string(scanner);
@@ -333,10 +338,11 @@ static struct span trim(struct span text)
     return text;
 }
 
-int json_check(struct span text, struct json_value *ret_value, size_t *ret_offset)
+static int scan_text(struct span text, struct scanner scanner, struct json_value *ret_value,
+                     size_t *ret_offset)
 {
-    struct scanner scanner = {text.at, text.len > 0 ? text.at + text.len : text.at};
-
+    scanner.at = text.at;
+    scanner.end = text.len > 0 ? text.at + text.len : text.at;
     if (!scan_value(&scanner, 0) || scanner.at < scanner.end) {
         *ret_offset = (size_t)(scanner.at - text.at);
         return JSON_INVALID;
@@ -344,6 +350,18 @@ int json_check(struct span text, struct json_value *ret_value, size_t *ret_offse
     ret_value->raw = trim(text);
     ret_value->kind = kind_of(ret_value->raw.at[0]);
     return 0;
+}
+
+int json_check(struct span text, struct json_value *ret_value, size_t *ret_offset)
+{
+    return scan_text(text, (struct scanner){.max_depth = JSON_MAX_DEPTH}, ret_value, ret_offset);
+}
+
+int json_check_lenient(struct span text, struct json_value *ret_value, size_t *ret_offset)
+{
+    return scan_text(
+        text, (struct scanner){.max_depth = JSON_LENIENT_DEPTH, .takes_lone_surrogates = true},
+        ret_value, ret_offset);
 }
 
 /* ── Walking a checked text ──────────────────────────────────────────────────────────────────── */

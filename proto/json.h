@@ -30,6 +30,12 @@ enum json_outcome { JSON_INVALID = 1, JSON_END, JSON_TOO_LONG };
  * 0 and *ret_value, or JSON_INVALID and *ret_offset, the byte at fault. */
 int json_check(struct span text, struct json_value *ret_value, size_t *ret_offset) MUST_CHECK;
 
+/* The same for texts of which most is nobody's business here: RFC 8259's grammar alone, so lone
+ * surrogate escapes are taken, and JSON_LENIENT_DEPTH levels. */
+#define JSON_LENIENT_DEPTH 512
+int json_check_lenient(struct span text, struct json_value *ret_value,
+                       size_t *ret_offset) MUST_CHECK;
+
 /* Walks the members of a checked object: *position starts at 0. 0 and the member (the name with
  * its quotes), or JSON_END. */
 int json_next_member(struct json_value object, size_t *position, struct span *ret_name,
@@ -47,7 +53,7 @@ int json_find(struct json_value object, const char *name, struct json_value *ret
 bool json_string_is(struct span raw, const char *text);
 
 /* Decodes a checked string into `buffer`. 0 and *ret_len, or JSON_TOO_LONG. The result holds
- * a NUL byte where the string has \u0000. */
+ * a NUL byte where the string has \u0000, and no UTF-8 where it has a lone surrogate. */
 int json_string_decode(struct span raw, char *buffer, size_t size, size_t *ret_len) MUST_CHECK;
 
 /* The value of a checked number, as JSON.parse gives it (infinite when out of range). */

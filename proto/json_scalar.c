@@ -1,5 +1,5 @@
 /* What checked strings and numbers mean. The scanner in json.c has been over them: every escape is
- * whole, and a high surrogate is followed by its low one. */
+ * whole. A high surrogate has its low one behind it unless the check was the lenient one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,12 +45,20 @@ static size_t encode_utf8(uint32_t character, char bytes[4])
     return len;
 }
 
+/* Whether an escape stands at `at` that means a low surrogate. A string's last byte is its quote,
+ * so there is one to look at. */
+static bool is_low_surrogate_at(const char *at)
+{
+    return at[0] == '\\' && at[1] == 'u' && (code_unit_at(at) & 0xFC00) == 0xDC00;
+}
+
+/* A lone surrogate is encoded like any other code unit, which makes no UTF-8. */
 static size_t decode_unicode_escape(const char **at, char bytes[4])
 {
     uint32_t character = code_unit_at(*at);
 
     *at += 6;
-    if (character >= 0xD800 && character <= 0xDBFF) {
+    if (character >= 0xD800 && character <= 0xDBFF && is_low_surrogate_at(*at)) {
         character = 0x10000 + ((character - 0xD800) << 10) + (code_unit_at(*at) - 0xDC00);
         *at += 6;
     }

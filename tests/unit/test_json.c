@@ -309,6 +309,30 @@ Test(json, nesting_is_accepted_up_to_the_limit)
     }
 }
 
+Test(json, a_lenient_check_takes_lone_surrogates_and_nesting_and_nothing_else)
+{
+    static const char *const taken[] = {"\"\\ud800\"", "\"\\udc00\\ud800\"",
+                                        "{\"\\udfff\":\"\\ud83dx\"}", "\"\\ud83d\\ude00\""};
+    static const char *const refused[] = {"\"\\ud80\"", "\"\x80\"", "\"\n\"", "01",
+                                          "{\"a\":1,}", "[",        ""};
+    static char nested[2 * JSON_LENIENT_DEPTH + 2];
+    struct json_value value;
+    size_t offset;
+
+    for (size_t i = 0; i < ARRAY_LEN(taken); i++) {
+        cr_assert_eq(json_check_lenient(span_of(taken[i]), &value, &offset), 0, "%s", taken[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        cr_assert_eq(json_check_lenient(span_of(refused[i]), &value, &offset), JSON_INVALID, "%s",
+                     refused[i]);
+    }
+    memset(nested, '[', JSON_LENIENT_DEPTH);
+    memset(nested + JSON_LENIENT_DEPTH, ']', JSON_LENIENT_DEPTH);
+    cr_assert_eq(json_check_lenient(span_of(nested), &value, &offset), 0);
+    memset(nested, '[', sizeof(nested) - 1);
+    cr_assert_eq(json_check_lenient(span_of(nested), &value, &offset), JSON_INVALID);
+}
+
 Test(json, very_deep_nesting_is_refused_at_the_limit_without_using_up_the_stack)
 {
     size_t len = 10000000;
