@@ -82,6 +82,7 @@
         ROW(CLOSES_OTHER, "code=\"other\"") \
     FAMILY(COUNTER, "progressd_auth_failures_total", "Tokens refused, by reason.") \
         ROW(AUTH_MISSING, "reason=\"missing\"") \
+        ROW(AUTH_TOO_LONG, "reason=\"too_long\"") \
         ROW(AUTH_MALFORMED, "reason=\"malformed\"") \
         ROW(AUTH_UNKNOWN_KEY, "reason=\"unknown_key\"") \
         ROW(AUTH_ALGORITHM, "reason=\"algorithm\"") \

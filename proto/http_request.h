@@ -18,7 +18,7 @@
 #include "proto/http_target.h"
 #include "proto/json.h"
 
-#define HTTP_REQUEST_MAX 16384      /* request line and headers; beyond it 431 */
+#define HTTP_REQUEST_MAX 24576      /* request line and headers; beyond it 431 */
 #define HTTP_REQUEST_BODY_MAX 65536 /* the framing of chunks included; beyond it 413 */
 
 enum http_method { HTTP_METHOD_GET, HTTP_METHOD_HEAD, HTTP_METHOD_OPTIONS, HTTP_METHOD_OTHER };

@@ -217,6 +217,23 @@ static int read_several_tasks(struct reading *reading)
     return 0;
 }
 
+/* Without the spaces and line ends that the string `inside` of quotes ends in. */
+static struct span without_trailing_space(struct span inside)
+{
+    for (;;) {
+        const char *end = inside.at + inside.len;
+
+        if (inside.len >= 1 && end[-1] == ' ') {
+            inside.len--;
+        } else if (inside.len >= 2 && end[-2] == '\\' &&
+                   (end[-1] == 'n' || end[-1] == 'r' || end[-1] == 't')) {
+            inside.len -= 2;
+        } else {
+            return inside;
+        }
+    }
+}
+
 static int read_token(struct reading *reading)
 {
     struct json_value value = reading->values[MEMBER_TOKEN];
@@ -228,10 +245,10 @@ static int read_token(struct reading *reading)
     if (value.kind != JSON_STRING) {
         return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "token must be a string");
     }
-    token = without_quotes(value);
-    if (token.len == 0 || token.len > TOKEN_MAX || memchr(token.at, '\\', token.len)) {
+    token = without_trailing_space(without_quotes(value));
+    if (token.len == 0 || memchr(token.at, '\\', token.len)) {
         return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
-                              "token must be 1 to %d characters without escapes", TOKEN_MAX);
+                              "token must have at least one character, and no escapes");
     }
     reading->message.token = token;
     return 0;
@@ -383,16 +400,12 @@ static void begin_message(struct text *text, const char *type, const char *task_
 }
 
 void message_subscribed(struct text *text, const char *task_id, const struct rev *rev,
-                        struct span stages, int64_t expires_at)
+                        struct span stages, int64_t expires_at_ms)
 {
     char formatted_rev[REV_TEXT_SIZE], formatted_time[UTC_TIME_SIZE];
-    uint64_t milliseconds;
 
-    assert(expires_at >= 0);
-    if (__builtin_mul_overflow((uint64_t)expires_at, UINT64_C(1000), &milliseconds)) {
-        milliseconds = UINT64_MAX;
-    }
-    utc_time_format(milliseconds, formatted_time);
+    assert(expires_at_ms >= 0);
+    utc_time_format((uint64_t)expires_at_ms, formatted_time);
     begin_message(text, "subscribed", task_id);
     if (rev) {
         rev_format(formatted_rev, rev);

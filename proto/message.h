@@ -30,8 +30,9 @@ struct client_message {
     struct client_task task;          /* when the message has no taskIds */
     struct json_value task_ids, revs; /* arrays of one length; raw.at is NULL when absent */
     uint32_t task_count;              /* tasks that the message names; 0 in a ping */
-    struct span token;                /* the JSON string without its quotes: escapes, which a JWT
-                                         doesn't need, are refused; {NULL, 0} when absent */
+    struct span token;                /* the JSON string without its quotes, and without white space
+                                         at its end; other escapes, which a JWT doesn't need, are
+                                         refused; {NULL, 0} when absent */
     struct span timestamp;            /* of a ping: the raw number; {NULL, 0} when absent */
 };
 
@@ -43,8 +44,7 @@ struct client_message_error {
     char text[128];                /* names the member at fault; no member's value is repeated */
 };
 
-/* Longest token and timestamp, in bytes of the message. */
-#define TOKEN_MAX 4096
+/* Longest timestamp, in bytes of the message. */
 #define PING_TIMESTAMP_MAX 32
 
 enum message_outcome { MESSAGE_INVALID = 1, MESSAGE_END };
@@ -69,10 +69,10 @@ int client_message_next_task(const struct client_message *message, struct client
                              struct client_message_error *ret_error) MUST_CHECK;
 
 /* {"type":"subscribed","taskId":…,"payload":{"rev":…,"stages":[…],"expiresAt":…}}
- * `rev` NULL: the task has no state yet. `stages`: a JSON array. `expires_at`: seconds since 1970
- * (from 0), written as ISO 8601. */
+ * `rev` NULL: the task has no state yet. `stages`: a JSON array. `expires_at_ms`:
+ * milliseconds since 1970 (from 0), written as ISO 8601. */
 void message_subscribed(struct text *text, const char *task_id, const struct rev *rev,
-                        struct span stages, int64_t expires_at);
+                        struct span stages, int64_t expires_at_ms);
 
 /* {"type":"unsubscribed","taskId":…,"payload":{"reason":…}} */
 void message_unsubscribed(struct text *text, const char *task_id, const char *reason);

@@ -1,20 +1,29 @@
 #include "broker/auth/auth.h"
 
 #include <errno.h>
-#include <jwt.h>
 #include <openssl/sha.h>
 #include <string.h>
 
+#include "broker/auth/signature.h"
 #include "broker/auth/token_cache.h"
 #include "broker/auth/token_parts.h"
 #include "common/mem.h"
 
 _Static_assert(SHA256_DIGEST_LENGTH == TOKEN_DIGEST_SIZE, "the cache is asked by SHA-256");
 
+_Static_assert(TOKEN_MAX == 16384, "AUTH_TOO_LONG says so");
+
+struct auth_key {
+    char *kid; /* NULL: the key has no name */
+    enum jwt_key_algorithm algorithm;
+    struct signature_key *signature;
+};
+
 struct auth {
-    struct jwt_key *keys;
+    struct auth_key *keys;
     size_t key_count;
     char *issuer, *audience; /* NULL: not asked */
+    int64_t leeway_us;
     struct token_cache cache;
 };
 
@@ -44,31 +53,26 @@ static int copy_text(const char *text, char **ret_copy)
     return text && !*ret_copy ? -ENOMEM : 0;
 }
 
-/* What is copied by then belongs to `copy` also when it fails. */
-static int copy_key(const struct jwt_key *key, struct jwt_key *copy)
+/* On failure `parsed` may hold part of the key. */
+static int parse_key(const struct jwt_key *key, struct auth_key *parsed)
 {
-    copy->algorithm = key->algorithm;
-    copy->secret = mem_alloc(key->secret_len);
-    if (!copy->secret) {
-        return -ENOMEM;
-    }
-    memcpy(copy->secret, key->secret, key->secret_len);
-    copy->secret_len = key->secret_len;
-    return copy_text(key->kid, &copy->kid);
+    parsed->algorithm = key->algorithm;
+    int rc = signature_key_new(key, &parsed->signature);
+    return rc ? rc : copy_text(key->kid, &parsed->kid);
 }
 
-static int copy_keys(const struct config_keys *keys, struct auth *auth)
+static int parse_keys(const struct config_keys *keys, struct auth *auth)
 {
     if (keys->count == 0) {
         return 0;
     }
-    auth->keys = mem_zalloc(keys->count, sizeof *auth->keys);
+    auth->keys = mem_zalloc(keys->count, sizeof(*auth->keys));
     if (!auth->keys) {
         return -ENOMEM;
     }
     while (auth->key_count < keys->count) {
         size_t i = auth->key_count++;
-        int rc = copy_key(&keys->items[i], &auth->keys[i]);
+        int rc = parse_key(&keys->items[i], &auth->keys[i]);
         if (rc) {
             return rc;
         }
@@ -78,13 +82,14 @@ static int copy_keys(const struct config_keys *keys, struct auth *auth)
 
 struct auth *auth_new(const struct config *config)
 {
-    struct auth *auth = mem_zalloc(1, sizeof *auth);
+    struct auth *auth = mem_zalloc(1, sizeof(*auth));
 
     if (!auth) {
         return NULL;
     }
+    auth->leeway_us = (int64_t)config->jwt_leeway_ms * 1000;
     token_cache_init(&auth->cache, AUTH_CACHE_TOKENS, AUTH_CACHE_BYTES);
-    if (copy_keys(&config->jwt_keys, auth) != 0 ||
+    if (parse_keys(&config->jwt_keys, auth) != 0 ||
         copy_text(config->jwt_issuer, &auth->issuer) != 0 ||
         copy_text(config->jwt_audience, &auth->audience) != 0) {
         auth_free(auth);
@@ -100,7 +105,8 @@ void auth_free(struct auth *auth)
     }
     token_cache_deinit(&auth->cache);
     for (size_t i = 0; i < auth->key_count; i++) {
-        jwt_key_deinit(&auth->keys[i]);
+        signature_key_free(auth->keys[i].signature);
+        mem_free(auth->keys[i].kid);
     }
     mem_free(auth->keys);
     mem_free(auth->issuer);
@@ -123,7 +129,7 @@ static int refuse(enum auth_failure why, enum auth_failure *ret_why)
 
 /* The key that the token names; without a name the only one, or the only one without a name, of
  * which config allows no second. NULL: there is none. */
-static const struct jwt_key *find_key(const struct auth *auth, struct span kid)
+static const struct auth_key *find_key(const struct auth *auth, struct span kid)
 {
     if (!kid.at && auth->key_count == 1) {
         return &auth->keys[0];
@@ -138,35 +144,18 @@ static const struct jwt_key *find_key(const struct auth *auth, struct span kid)
     return NULL;
 }
 
-/* Whether the signature is the key's. The header has been compared with the key before, since
- * libjwt takes the algorithm from the token. 0, AUTH_REFUSED, -ENOMEM. */
-static int check_signature(const struct token_parts *parts, const struct jwt_key *key)
+static int check_time(const struct token *token, int64_t now_us, enum auth_failure *ret_why)
 {
-    jwt_t *jwt;
-
-    if (parts->signature_len == 0) {
-        return AUTH_REFUSED;
-    }
-    int rc = jwt_decode(&jwt, parts->text, key->secret, (int)key->secret_len);
-    if (rc) {
-        return rc == ENOMEM ? -ENOMEM : AUTH_REFUSED;
-    }
-    jwt_free(jwt);
-    return 0;
-}
-
-static int check_time(const struct token *token, int64_t now_s, enum auth_failure *ret_why)
-{
-    if (now_s >= token->expires_at) {
+    if (now_us >= token->valid_until_us) {
         return refuse(AUTH_EXPIRED, ret_why);
     }
-    return now_s < token->not_before ? refuse(AUTH_NOT_YET_VALID, ret_why) : 0;
+    return now_us < token->valid_from_us ? refuse(AUTH_NOT_YET_VALID, ret_why) : 0;
 }
 
 static int read_claims(const struct auth *auth, struct span claims, struct token **ret_token,
                        enum auth_failure *ret_why)
 {
-    const struct token_rules rules = {auth->issuer, auth->audience};
+    const struct token_rules rules = {auth->issuer, auth->audience, auth->leeway_us};
 
     switch (token_from_claims(claims, &rules, ret_token)) {
     case 0:
@@ -191,21 +180,21 @@ static int verify(const struct auth *auth, struct span text, struct token **ret_
     if (token_parts_read(text, &parts) != 0) {
         return refuse(AUTH_MALFORMED, ret_why);
     }
-    const struct jwt_key *key = find_key(auth, parts.kid);
+    const struct auth_key *key = find_key(auth, parts.kid);
     if (!key) {
         return refuse(AUTH_UNKNOWN_KEY, ret_why);
     }
     if (!json_string_is(parts.algorithm, jwt_key_algorithm_name(key->algorithm))) {
         return refuse(AUTH_ALGORITHM, ret_why);
     }
-    int rc = check_signature(&parts, key);
+    int rc = signature_check(key->signature, parts.signed_text, parts.signature);
     if (rc) {
-        return rc == AUTH_REFUSED ? refuse(AUTH_SIGNATURE, ret_why) : rc;
+        return rc == SIGNATURE_WRONG ? refuse(AUTH_SIGNATURE, ret_why) : rc;
     }
     return read_claims(auth, parts.claims, ret_token, ret_why);
 }
 
-int auth_verify(struct auth *auth, struct span text, int64_t now_s, struct token **ret_token,
+int auth_verify(struct auth *auth, struct span text, int64_t now_us, struct token **ret_token,
                 enum auth_failure *ret_why)
 {
     CLEANUP(token_unref_at) struct token *token = NULL;
@@ -217,7 +206,7 @@ int auth_verify(struct auth *auth, struct span text, int64_t now_s, struct token
         return refuse(AUTH_MISSING, ret_why);
     }
     if (text.len > TOKEN_MAX) {
-        return refuse(AUTH_MALFORMED, ret_why);
+        return refuse(AUTH_TOO_LONG, ret_why);
     }
     SHA256((const unsigned char *)text.at, text.len, digest);
     struct token *cached = token_cache_get(&auth->cache, digest);
@@ -228,7 +217,7 @@ int auth_verify(struct auth *auth, struct span text, int64_t now_s, struct token
         rc = verify(auth, text, &token, ret_why);
     }
     if (rc == 0) {
-        rc = check_time(token, now_s, ret_why);
+        rc = check_time(token, now_us, ret_why);
     }
     if (rc == 0 && !was_cached) {
         token_cache_add(&auth->cache, digest, token);

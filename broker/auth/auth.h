@@ -2,12 +2,12 @@
  *
  * Receives   a token's text, from session (subscribe) and poller (Authorization: Bearer)
  * Hands on   struct token, see token.h; or the reason of the refusal
- * Owns       copies of the keys, and the cache of verified tokens
+ * Owns       the parsed keys, and the cache of verified tokens
  *
  * The key decides the algorithm, never the token: the header's `alg` must be the key's. `kid`
  * chooses the key; a token without one is taken if there is one key only, or one only without a
- * name. Header and claims are read by proto/json, strictly; libjwt sees a token only after
- * its header has passed, and answers for the signature alone.
+ * name. Header and claims are read by proto/json: strictly what is asked about, and nothing else.
+ * The signature is checked over the token's own text, with keys that were parsed at the start.
  *
  * A verified token is remembered by its SHA-256 until it expires, so that a thousand clients that
  * come back at once cost a thousand hashes. A refused one isn't remembered.
@@ -21,6 +21,7 @@
 /* name, the metrics' label, the sentence for a client */
 #define AUTH_FAILURES(X)                                                       \
     X(AUTH_MISSING, "missing", "a token is required")                          \
+    X(AUTH_TOO_LONG, "too_long", "the token is longer than 16384 characters")  \
     X(AUTH_MALFORMED, "malformed", "the token is not a well-formed JWT")       \
     X(AUTH_UNKNOWN_KEY, "unknown_key", "the token's key is not known here")    \
     X(AUTH_ALGORITHM, "algorithm", "the token's algorithm is not the key's")   \
@@ -49,7 +50,7 @@ const char *auth_failure_text(enum auth_failure failure);
 
 struct auth;
 
-/* Takes copies of the configuration's keys, issuer and audience; NULL when out of memory. */
+/* Parses the configuration's keys, and copies its issuer and audience; NULL when out of memory. */
 struct auth *auth_new(const struct config *config) MUST_CHECK;
 
 /* Accepts NULL. Tokens that were handed out stay good. */
@@ -57,9 +58,9 @@ void auth_free(struct auth *auth);
 
 enum auth_outcome { AUTH_REFUSED = 1 };
 
-/* Checks a token at the time `now_s` (seconds since 1970). 0 and *ret_token, a reference of
+/* Checks a token at the time `now_us` (microseconds since 1970). 0 and *ret_token, a reference of
  * the caller's; AUTH_REFUSED and the reason; or -ENOMEM. */
-int auth_verify(struct auth *auth, struct span token, int64_t now_s, struct token **ret_token,
+int auth_verify(struct auth *auth, struct span token, int64_t now_us, struct token **ret_token,
                 enum auth_failure *ret_why) MUST_CHECK;
 
 /* How many tokens are remembered now: for /status and tests. */

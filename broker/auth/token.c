@@ -54,7 +54,8 @@ static int add_name(const struct json_value *value, struct names *names)
     size_t len;
 
     if (value->kind != JSON_STRING ||
-        json_string_decode(value->raw, name, sizeof name, &len) != 0 || !name_is_valid(name, len)) {
+        json_string_decode(value->raw, name, sizeof(name), &len) != 0 ||
+        !name_is_valid(name, len)) {
         return TOKEN_CLAIMS;
     }
     memcpy(names->data + names->len, name, len);
@@ -106,27 +107,35 @@ bool token_names(const struct token *token, const char *task_id)
 
 /* ── Time, issuer, audience ──────────────────────────────────────────────────────────────────── */
 
-/* Whole seconds within which the token is surely good: `exp` is rounded down, `nbf` up. */
-static int read_times(const struct json_value claims[], int64_t *ret_expires_at,
-                      int64_t *ret_not_before)
+/* A time in seconds since 1970, which may have a fraction (RFC 7519, 2, NumericDate). */
+static int read_time(const struct json_value *claim, int64_t *ret_us)
 {
-    double exp, nbf = 0;
-
-    if (!claims[EXP].raw.at || claims[EXP].kind != JSON_NUMBER) {
+    if (claim->kind != JSON_NUMBER) {
         return TOKEN_CLAIMS;
     }
-    exp = json_number(claims[EXP].raw);
+    const double seconds = json_number(claim->raw);
+    if (!(seconds >= 0 && seconds <= LATEST_S)) {
+        return TOKEN_CLAIMS;
+    }
+    *ret_us = (int64_t)floor(seconds * 1e6);
+    return 0;
+}
+
+static int read_times(const struct json_value claims[], int64_t leeway_us, struct token *times)
+{
+    int64_t not_before_us;
+
+    if (!claims[EXP].raw.at || read_time(&claims[EXP], &times->expires_us) != 0) {
+        return TOKEN_CLAIMS;
+    }
+    times->valid_until_us = times->expires_us + leeway_us;
+    times->valid_from_us = INT64_MIN;
     if (claims[NBF].raw.at) {
-        if (claims[NBF].kind != JSON_NUMBER) {
+        if (read_time(&claims[NBF], &not_before_us) != 0) {
             return TOKEN_CLAIMS;
         }
-        nbf = json_number(claims[NBF].raw);
+        times->valid_from_us = not_before_us - leeway_us;
     }
-    if (!(exp > 0 && exp <= LATEST_S && nbf >= 0 && nbf <= LATEST_S)) {
-        return TOKEN_CLAIMS;
-    }
-    *ret_expires_at = (int64_t)floor(exp);
-    *ret_not_before = (int64_t)ceil(nbf);
     return 0;
 }
 
@@ -154,7 +163,7 @@ static bool has_audience(const struct json_value *aud, const char *audience)
 
 /* ── The whole ───────────────────────────────────────────────────────────────────────────────── */
 
-static struct token *token_new(int64_t expires_at, int64_t not_before, const struct names *names)
+static struct token *token_new(const struct token *times, const struct names *names)
 {
     size_t size = sizeof(struct token) + names->len;
     struct token *token = mem_alloc(size);
@@ -162,11 +171,10 @@ static struct token *token_new(int64_t expires_at, int64_t not_before, const str
     if (!token) {
         return NULL;
     }
-    *token = (struct token){.refs = 1,
-                            .expires_at = expires_at,
-                            .not_before = not_before,
-                            .size = (uint32_t)size,
-                            .names_len = (uint32_t)names->len};
+    *token = *times;
+    token->refs = 1;
+    token->size = (uint32_t)size;
+    token->names_len = (uint32_t)names->len;
     memcpy(token->names, names->data, names->len);
     return token;
 }
@@ -174,15 +182,15 @@ static struct token *token_new(int64_t expires_at, int64_t not_before, const str
 int token_from_claims(struct span claims, const struct token_rules *rules, struct token **ret_token)
 {
     struct json_value object, values[CLAIM_COUNT];
+    struct token times = {0};
     struct names names;
-    int64_t expires_at, not_before;
     size_t offset;
 
     names.len = 0;
-    if (claims.len > sizeof names.data || json_check(claims, &object, &offset) != 0 ||
+    if (claims.len > sizeof(names.data) || json_check_lenient(claims, &object, &offset) != 0 ||
         object.kind != JSON_OBJECT ||
         token_members(object, claim_names, CLAIM_COUNT, values) != 0 ||
-        read_times(values, &expires_at, &not_before) != 0 || read_names(values, &names) != 0) {
+        read_times(values, rules->leeway_us, &times) != 0 || read_names(values, &names) != 0) {
         return TOKEN_CLAIMS;
     }
     if (rules->issuer && !is_string(&values[ISS], rules->issuer)) {
@@ -191,7 +199,7 @@ int token_from_claims(struct span claims, const struct token_rules *rules, struc
     if (rules->audience && !has_audience(&values[AUD], rules->audience)) {
         return TOKEN_AUDIENCE;
     }
-    struct token *token = token_new(expires_at, not_before, &names);
+    struct token *token = token_new(&times, &names);
     if (!token) {
         return -ENOMEM;
     }

@@ -16,25 +16,30 @@
 
 #include "proto/json.h"
 
+/* Times are microseconds since 1970. */
 struct token {
     uint32_t refs;
-    int64_t expires_at; /* seconds since 1970; from this second on the token is void */
-    int64_t not_before; /* the first second in which it is good; 0: no limit */
-    uint32_t size;      /* bytes of memory it takes, for the cache's bound */
+    int64_t expires_us;     /* the claim `exp` */
+    int64_t valid_from_us;  /* `nbf` less the leeway; INT64_MIN: no limit */
+    int64_t valid_until_us; /* `exp` and the leeway; at this time the token is void */
+    uint32_t size;          /* bytes of memory it takes, for the cache's bound */
     uint32_t names_len;
     char names[]; /* each followed by NUL; a name that ends in * is a beginning */
 };
 
-/* What is asked of a token's claims besides. NULL: not asked. */
+/* What a token must say besides. */
 struct token_rules {
-    const char *issuer, *audience;
+    const char *issuer, *audience; /* NULL: not asked */
+    int64_t leeway_us;             /* how far its issuer's clock may be from ours */
 };
 
 enum token_outcome { TOKEN_CLAIMS = 1, TOKEN_ISSUER, TOKEN_AUDIENCE };
 
-/* Reads the claims (the payload's raw text). Time isn't looked at. 0 and *ret_token, one reference,
- * the caller's; TOKEN_CLAIMS: no JSON object, no `exp`, a wrong type, a claim twice, a name that is
- * none, or no name at all; TOKEN_ISSUER and TOKEN_AUDIENCE: not what the rules ask; -ENOMEM. */
+/* Reads the claims (the payload's raw text). The time of day isn't looked at, nor are claims other
+ * than `exp`, `nbf`, `tasks`, `taskId` and those that the rules ask about. 0 and *ret_token, one
+ * reference, the caller's; TOKEN_CLAIMS: no JSON object, no `exp`, one of these of a wrong type or
+ * there twice, a name that is none, or no name at all; TOKEN_ISSUER and TOKEN_AUDIENCE: not what
+ * the rules ask; -ENOMEM. */
 int token_from_claims(struct span claims, const struct token_rules *rules,
                       struct token **ret_token) MUST_CHECK;
 

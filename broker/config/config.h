@@ -46,6 +46,7 @@ struct config {
     uint32_t workers;       /* at least 1: "0", one per core, has been counted */
     struct config_keys jwt_keys;
     char *jwt_issuer, *jwt_audience; /* NULL: not checked */
+    uint32_t jwt_leeway_ms;          /* how far the issuer's clock may be from ours */
     char *state_dir;
     bool recorder;
     enum log_level log_level;

@@ -57,6 +57,9 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "What the claim `iss` of each token must be.", "not checked"},
     {"jwt-audience", "NAME", &config_type_text, MEMBER(jwt_audience), NULL, NO_RANGE,
      "What the claim `aud` of each token must be or contain.", "not checked"},
+    {"jwt-leeway", "SECONDS", &config_type_seconds, MEMBER(jwt_leeway_ms), "30", {0, 600 * SECOND},
+     "How far the clock of whoever makes tokens may be from this one: `nbf` counts that\n"
+     "much earlier, `exp` that much later.", NULL},
     {"allowed-origins", "LIST", &config_type_origins, MEMBER(allowed_origins), "", NO_RANGE,
      "Web pages that may connect: origins like https://app.example.com, separated by\n"
      "commas or spaces, and instead of the default; * is any.",

@@ -54,7 +54,13 @@ static struct span bearer_token(const struct http_request *request)
     if (!value.at || value.len <= scheme_len || strncasecmp(value.at, "Bearer ", scheme_len)) {
         return (struct span){NULL, 0};
     }
-    return (struct span){value.at + scheme_len, value.len - scheme_len};
+    value.at += scheme_len;
+    value.len -= scheme_len;
+    while (value.len > 0 && value.at[0] == ' ') {
+        value.at++;
+        value.len--;
+    }
+    return value;
 }
 
 /* Whether the request's token allows the task; if not, it has been answered. */
@@ -69,7 +75,8 @@ static bool is_allowed(const struct front *front, struct connection *connection,
 
     if (text.at) {
         gettimeofday(&now, NULL);
-        r = auth_verify(front->auth, text, now.tv_sec, &token, &why);
+        r = auth_verify(front->auth, text, (int64_t)now.tv_sec * 1000000 + now.tv_usec, &token,
+                        &why);
     }
     if (r == 0 && !token_names(token, task_id)) {
         why = AUTH_FORBIDDEN;

@@ -9,8 +9,8 @@
 #include "proto/task_key.h"
 #include "proto/ws_handshake.h"
 
-/* Longest message a client may send: a subscribe with a large token fits. */
-#define CLIENT_MESSAGE_MAX 16384
+/* Longest message a client may send: a subscribe with the longest token fits. */
+#define CLIENT_MESSAGE_MAX 32768
 
 #define WS_PATH "/ws/progress"
 

@@ -28,18 +28,13 @@ static uint64_t now_ms(const struct watcher *watcher)
     return uv_now(watcher->front->loop);
 }
 
-/* Milliseconds, and microseconds, since 1970. */
+/* Microseconds since 1970. */
 static uint64_t wall_clock_us(void)
 {
     struct timeval now;
 
     gettimeofday(&now, NULL);
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_usec;
-}
-
-static int64_t wall_clock_s(void)
-{
-    return (int64_t)(wall_clock_us() / 1000000);
 }
 
 /* Sees to it that watcher_tick() comes by then. */
@@ -53,9 +48,9 @@ static void tick_by(struct watcher *watcher, uint64_t due_ms)
 /* When the token runs out, on the loop's clock. */
 static uint64_t expiry_ms(const struct watcher *watcher, const struct token *token)
 {
-    const int64_t left_s = token->expires_at - wall_clock_s();
+    const int64_t left_us = token->valid_until_us - (int64_t)wall_clock_us();
 
-    return now_ms(watcher) + (left_s > 0 ? (uint64_t)left_s * 1000 : 0);
+    return now_ms(watcher) + (left_us > 0 ? ((uint64_t)left_us + 999) / 1000 : 0);
 }
 
 /* ── Saying something to the client alone ────────────────────────────────────────────────────── */
@@ -96,7 +91,7 @@ static void say_subscribed(struct watching *watching)
     struct text text = TEXT_EMPTY;
 
     message_subscribed(&text, task->id, task->rev.n > 0 ? &task->rev : NULL, task_stages(task),
-                       watching->token->expires_at);
+                       watching->token->expires_us / 1000);
     say(watching->watcher, &text);
 }
 
@@ -298,8 +293,8 @@ static int request_authorize(struct request *request, struct span text)
 
     request->why = AUTH_MISSING;
     if (text.at) {
-        rc = auth_verify(request->watcher->front->auth, text, wall_clock_s(), &request->token,
-                         &request->why);
+        rc = auth_verify(request->watcher->front->auth, text, (int64_t)wall_clock_us(),
+                         &request->token, &request->why);
     }
     if (rc == AUTH_REFUSED) {
         metric_add(request->watcher->front->metrics, METRIC_AUTH_MISSING + request->why, 1);
@@ -524,12 +519,12 @@ static void schedule(struct watcher *watcher)
 
 static void expire_tokens(struct watcher *watcher)
 {
-    const int64_t now_s = wall_clock_s();
+    const int64_t now_us = (int64_t)wall_clock_us();
 
     LIST_EACH (link, &watcher->watchings) {
         struct watching *watching = CONTAINER_OF(link, struct watching, link);
 
-        if (watching->token->expires_at <= now_s) {
+        if (watching->token->valid_until_us <= now_us) {
             say_unsubscribed(watcher, watching->subscription.task->id, UNSUBSCRIBED_TOKEN_EXPIRED);
             unwatch(watching);
         }

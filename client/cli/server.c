@@ -21,6 +21,13 @@ int server_address(const struct command *command, const struct server_options *o
     return EXIT_DONE;
 }
 
+static bool is_token(const char *text)
+{
+    size_t len = strspn(text, TOKEN_CHARACTERS);
+
+    return len > 0 && text[len + strspn(text + len, TOKEN_END)] == '\0';
+}
+
 int server_tokens(const struct command *command, const struct server_options *options,
                   struct token_source *ret_tokens)
 {
@@ -32,7 +39,7 @@ int server_tokens(const struct command *command, const struct server_options *op
     }
     settings.state_dir = option_or_environment(settings.state_dir, "PROGRESSD_STATE_DIR", NULL);
     /* It becomes a line of a request. */
-    if (settings.token && settings.token[strspn(settings.token, TOKEN_CHARACTERS)] != '\0') {
+    if (settings.token && !is_token(settings.token)) {
         command_complain(command, "--token: that is no JSON Web Token");
         return EXIT_USAGE;
     }

@@ -148,7 +148,7 @@ int token_source_get(const struct token_source *source, char *const *tasks, size
     int rc;
 
     if (!source->has_key) {
-        text_puts(text, source->settings.token);
+        text_append(text, source->settings.token, strcspn(source->settings.token, TOKEN_END));
         return text_failed(text) ? -ENOMEM : 0;
     }
     write_claims(source, tasks, count, &claims);

@@ -16,9 +16,12 @@
 #define TOKEN_TTL_DEFAULT_S 3600
 #define TOKEN_TTL_MAX_S (10 * 365 * 86400)
 
+/* White space, which a token out of a file may have behind it. */
+#define TOKEN_END " \t\r\n"
+
 /* What the user said; NULL where nothing. Borrowed by the source. */
 struct token_settings {
-    const char *token; /* use this one, and no other */
+    const char *token; /* use this one, and no other; what follows TOKEN_END is no part of it */
     const char *key;   /* [KID=]ALG:SOURCE */
     const char *state_dir;
     const char *issuer, *audience;

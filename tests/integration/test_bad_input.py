@@ -194,9 +194,9 @@ BROKEN = {
         encode_frame(TEXT, b'\xe2\x82', fin=False) + encode_frame(CONTINUATION, b"x"), 1007),
     "a surrogate": (encode_frame(TEXT, b"\xed\xa0\x80"), 1007),
     "a close reason that is no UTF-8": (encode_frame(CLOSE, b"\x03\xe8\xff"), 1007),
-    "16 KiB and a byte": (encode_frame(TEXT, b" " * 16385), 1009),
-    "16 KiB and a byte, in pieces": (
-        encode_frame(TEXT, b" " * 16000, fin=False) + encode_frame(CONTINUATION, b" " * 385), 1009),
+    "32 KiB and a byte": (encode_frame(TEXT, b" " * 32769), 1009),
+    "32 KiB and a byte, in pieces": (
+        encode_frame(TEXT, b" " * 32000, fin=False) + encode_frame(CONTINUATION, b" " * 769), 1009),
     "a frame of 2 GiB announced": (b"\x81\xff" + struct.pack("!Q", 1 << 31) + b"abcd", 1009),
 }
 
@@ -228,7 +228,7 @@ def test_what_the_standard_allows_is_taken(client):
     client.send_frame(CONTINUATION, b'"ping","timestamp":5}')
     assert client.recv_frame().payload == b"between"
     assert client.recv_json() == {"type": "pong", "timestamp": 5}
-    client.send_text('{"type":"ping","timestamp":6}' + " " * (16384 - 29))
+    client.send_text('{"type":"ping","timestamp":6}' + " " * (32768 - 29))
     assert client.recv_json() == {"type": "pong", "timestamp": 6}
     client.send_text(json.dumps({"type": "ping", "timestamp": 7, "\u00e9": "\U0001f600"}))
     assert client.recv_json() == {"type": "pong", "timestamp": 7}

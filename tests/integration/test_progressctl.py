@@ -319,6 +319,8 @@ def test_get_tells_what_is_wrong(broker, url):
     token = broker.token("get-2")
     status, _, err = run("get", "get-2", "--url", url, env={"PROGRESSD_TOKEN": token})
     assert status == FAILED and "no state yet" in err and "404" in err
+    status, _, err = run("get", "get-2", "--url", url, "--token", token + "\r\n")
+    assert status == FAILED and "404" in err
     status, _, err = run("get", "other", "--url", url, "--token", token)
     assert status == USAGE and "403" in err
     status, _, err = run("get", "get-2", "--url", url, "--token", "x.y.z")

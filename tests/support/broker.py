@@ -65,10 +65,11 @@ class Broker:
     """One progressd. Addresses, the log and the workers are there once start() has returned."""
 
     def __init__(self, directory, redis_url=None, workers=2, options=(), env=None, key=KEY,
-                 algorithm="HS256", build=None):
+                 algorithm="HS256", build=None, leeway=0):
         """`directory` is made; it holds the key file and the state directory. Without `redis_url`
         the broker runs a Redis of its own. `options`: further flags. `key` None: no --jwt-key, so
-        that the broker makes a key. `build`: where the program is, instead of the usual place."""
+        that the broker makes a key. `leeway`: of tokens, in seconds; tests of time want none, and
+        None is the program's default. `build`: where the program is, instead of the usual place."""
         self.directory = Path(directory)
         self.state_dir = self.directory / "state"
         self.redis_url = redis_url
@@ -77,6 +78,7 @@ class Broker:
         self.env = dict(env or {})
         self.key, self.algorithm = key, algorithm
         self.build = build
+        self.leeway = leeway
         self.process = None
         self.address = self.admin_address = None
         self._lines = []
@@ -103,6 +105,8 @@ class Broker:
             command += ["--redis-url", self.redis_url]
         if self.key is not None:
             command += ["--jwt-key", f"{KEY_ID}={self.algorithm}:{self._key_file()}"]
+        if self.leeway is not None:
+            command += ["--jwt-leeway", str(self.leeway)]
         return command + [str(option) for option in self.options]
 
     def launch(self):

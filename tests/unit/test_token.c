@@ -119,18 +119,18 @@ Test(token, the_longest_task_id_is_named_and_a_longer_one_refused)
     }
 }
 
-Test(token, exp_is_a_number_of_seconds_that_is_rounded_down)
+Test(token, exp_is_a_number_of_seconds_which_may_have_a_fraction)
 {
     static const struct {
         const char *exp;
-        int64_t expires_at;
-    } cases[] = {{"1", 1},
-                 {"1700000000", 1700000000},
-                 {"1700000000.999", 1700000000},
-                 {"1.7e9", 1700000000},
-                 {"0.5", 0},
-                 {"253402300799", 253402300799},
-                 {"0", -1},
+        int64_t expires_us;
+    } cases[] = {{"1", 1000000},
+                 {"1700000000", 1700000000000000},
+                 {"1700000000.5", 1700000000500000},
+                 {"1.7e9", 1700000000000000},
+                 {"0.5", 500000},
+                 {"0", 0},
+                 {"253402300799", 253402300799000000},
                  {"-1", -1},
                  {"253402300800", -1},
                  {"1700000000000", -1},
@@ -145,28 +145,66 @@ Test(token, exp_is_a_number_of_seconds_that_is_rounded_down)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char claims[128];
 
-        snprintf(claims, sizeof claims, "{\"exp\":%s,\"taskId\":\"a\"}", cases[i].exp);
-        if (cases[i].expires_at < 0) {
+        snprintf(claims, sizeof(claims), "{\"exp\":%s,\"taskId\":\"a\"}", cases[i].exp);
+        if (cases[i].expires_us < 0) {
             cr_assert_eq(outcome(claims, &no_rules), TOKEN_CLAIMS, "%s", claims);
             continue;
         }
         struct token *token = read_claims(claims);
-        cr_assert_eq(token->expires_at, cases[i].expires_at, "%s", claims);
-        cr_assert_eq(token->not_before, 0);
+        cr_assert_eq(token->expires_us, cases[i].expires_us, "%s", claims);
+        cr_assert_eq(token->valid_until_us, cases[i].expires_us);
+        cr_assert_eq(token->valid_from_us, INT64_MIN);
         token_unref(token);
     }
     cr_assert_eq(outcome("{\"taskId\":\"a\"}", &no_rules), TOKEN_CLAIMS);
 }
 
-Test(token, nbf_is_a_number_of_seconds_that_is_rounded_up)
+Test(token, nbf_is_a_number_of_seconds_which_may_have_a_fraction)
 {
-    struct token *token = read_claims("{\"exp\":9,\"nbf\":4.1,\"taskId\":\"a\"}");
+    struct token *token = read_claims("{\"exp\":9,\"nbf\":4.25,\"taskId\":\"a\"}");
 
-    cr_assert_eq(token->not_before, 5);
+    cr_assert_eq(token->valid_from_us, 4250000);
     token_unref(token);
     cr_assert_eq(outcome("{\"exp\":9,\"nbf\":\"4\",\"taskId\":\"a\"}", &no_rules), TOKEN_CLAIMS);
+    cr_assert_eq(outcome("{\"exp\":9,\"nbf\":null,\"taskId\":\"a\"}", &no_rules), TOKEN_CLAIMS);
     cr_assert_eq(outcome("{\"exp\":9,\"nbf\":1e300,\"taskId\":\"a\"}", &no_rules), TOKEN_CLAIMS);
     cr_assert_eq(outcome("{\"exp\":9,\"nbf\":-1,\"taskId\":\"a\"}", &no_rules), TOKEN_CLAIMS);
+}
+
+Test(token, the_leeway_widens_the_time_and_leaves_exp_as_it_is)
+{
+    const struct token_rules rules = {.leeway_us = 30000000};
+    struct token *token = NULL;
+
+    cr_assert_eq(token_from_claims(SPAN("{\"exp\":9,\"nbf\":4,\"taskId\":\"a\"}"), &rules, &token),
+                 0);
+    cr_assert_eq(token->expires_us, 9000000);
+    cr_assert_eq(token->valid_until_us, 39000000);
+    cr_assert_eq(token->valid_from_us, -26000000);
+    token_unref(token);
+}
+
+Test(token, claims_that_nobody_asked_about_are_not_looked_at)
+{
+    static const char *const members[] = {
+        "\"id\":18446744073709551616",
+        "\"x\":1e400",
+        "\"x\":\"\\u0000\"",
+        "\"x\":\"\\ud800\"",
+        "\"\\udfff\":1",
+        "\"\\ud83d\\u0065xp\":1",
+        "\"iss\":7",
+        "\"aud\":{}",
+        "\"sub\":null",
+        "\"x\":1,\"x\":2",
+        "\"iat\":\"now\"",
+    };
+    char claims[256];
+
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        snprintf(claims, sizeof(claims), "{\"exp\":1,%s,\"taskId\":\"a\"}", members[i]);
+        cr_assert_eq(outcome(claims, &no_rules), 0, "%s", claims);
+    }
 }
 
 Test(token, a_claim_that_comes_twice_is_refused)

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 /* Reads a token of this header and these claims, with the signature "sig". */
 static int read_token(const char *header, const char *claims, struct token_parts *ret_parts)
 {
-    char text[TOKEN_MAX];
+    static char text[TOKEN_MAX];
     size_t len = base64_encode(BASE64_URL, header, strlen(header), text);
 
     text[len++] = '.';
@@ -43,7 +44,10 @@ Test(token_parts, header_and_claims_are_handed_on)
     cr_assert(json_string_is(parts.kid, "k"));
     cr_assert_eq(parts.claims.len, 7);
     cr_assert_arr_eq(parts.claims.at, "{\"a\":1}", 7);
-    cr_assert_eq(parts.signature_len, 3);
+    cr_assert_eq(parts.signature.len, 3);
+    cr_assert_arr_eq(parts.signature.at, "sig", 3);
+    cr_assert_eq(parts.signed_text.at[parts.signed_text.len], '.');
+    cr_assert_arr_eq(parts.signed_text.at + parts.signed_text.len, ".c2ln", 6);
     cr_assert_eq(read_token("{\"alg\":\"none\"}", "[]", &parts), 0);
     cr_assert_null(parts.kid.at);
 }
@@ -61,7 +65,6 @@ Test(token_parts, a_header_that_says_what_is_not_understood_is_refused)
         "{\"alg\":\"HS256\",\"alg\":\"none\"}",
         "{\"alg\":\"HS256\",\"\\u0061lg\":\"none\"}",
         "{\"alg\":\"HS256\",\"kid\":1}",
-        "{\"alg\":\"HS256\",\"kid\":null}",
         "{\"alg\":\"HS256\",\"kid\":\"a\",\"kid\":\"b\"}",
         "{\"alg\":\"HS256\",\"typ\":\"JWE\"}",
         "{\"alg\":\"HS256\",\"typ\":\"\"}",
@@ -76,6 +79,48 @@ Test(token_parts, a_header_that_says_what_is_not_understood_is_refused)
     for (size_t i = 0; i < ARRAY_LEN(headers); i++) {
         cr_assert_eq(outcome(headers[i]), TOKEN_MALFORMED, "%s", headers[i]);
     }
+}
+
+Test(token_parts, types_of_access_tokens_are_taken_in_any_case)
+{
+    static const char *const types[] = {"\"JWT\"",
+                                        "\"jwt\"",
+                                        "\"at+jwt\"",
+                                        "\"AT+JWT\"",
+                                        "\"application/jwt\"",
+                                        "\"application\\/at+JWT\"",
+                                        "\"APPLICATION/AT\\u002bjwt\"",
+                                        "null"};
+    static const char *const others[] = {"\"logout+jwt\"",
+                                         "\"dpop+jwt\"",
+                                         "\"JOSE\"",
+                                         "\"application/\"",
+                                         "\"jwt\\u0000\"",
+                                         "\"text/jwt\"",
+                                         "\"application/jwt \"",
+                                         "\"application/application/jwt\"",
+                                         "\"\\ud800jwt\"",
+                                         "[\"JWT\"]"};
+    char header[128];
+
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        snprintf(header, sizeof(header), "{\"alg\":\"HS256\",\"typ\":%s}", types[i]);
+        cr_assert_eq(outcome(header), 0, "%s", header);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        snprintf(header, sizeof(header), "{\"alg\":\"HS256\",\"typ\":%s}", others[i]);
+        cr_assert_eq(outcome(header), TOKEN_MALFORMED, "%s", header);
+    }
+}
+
+Test(token_parts, a_kid_of_null_is_none)
+{
+    struct token_parts parts;
+
+    cr_assert_eq(read_token("{\"alg\":\"HS256\",\"kid\":null}", "{}", &parts), 0);
+    cr_assert_null(parts.kid.at);
+    cr_assert_eq(outcome("{\"alg\":\"HS256\",\"kid\":null,\"kid\":\"a\"}"), TOKEN_MALFORMED);
+    cr_assert_eq(outcome("{\"alg\":\"HS256\",\"crit\":null}"), TOKEN_MALFORMED);
 }
 
 /* eyJhbGciOiJIUzI1NiJ9 is {"alg":"HS256"}, e30 is {}. */
@@ -102,7 +147,7 @@ Test(token_parts, what_is_not_three_parts_of_base64url_is_refused)
 
     cr_assert_eq(outcome_of_text("eyJhbGciOiJIUzI1NiJ9.e30.c2ln"), 0);
     cr_assert_eq(token_parts_read(SPAN("eyJhbGciOiJIUzI1NiJ9.e30."), &parts), 0);
-    cr_assert_eq(parts.signature_len, 0);
+    cr_assert_eq(parts.signature.len, 0);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         cr_assert_eq(outcome_of_text(texts[i]), TOKEN_MALFORMED, "%s", texts[i]);
     }
