@@ -13,6 +13,7 @@
 
 #include "broker/config/config.h"
 #include "broker/config/config_load.h"
+#include "broker/config/config_sources.h"
 #include "broker/config/config_transfer.h"
 #include "broker/process/child.h"
 #include "broker/process/recorder.h"
@@ -20,6 +21,7 @@
 #include "broker/process/supervisor.h"
 #include "broker/process/worker.h"
 #include "common/log.h"
+#include "common/mem.h"
 
 #define MODULE "main"
 #define EXIT_USAGE 2
@@ -199,13 +201,52 @@ static int print(FILE *stream, const struct text *message, int status)
     return fflush(stream) == 0 ? status : EXIT_FAILURE;
 }
 
+/* Children have no use for options in their environment, least of all for secrets. */
+static void forget_variables(void)
+{
+    for (char **entry = environ; *entry;) {
+        char name[256];
+        size_t len = strcspn(*entry, "=");
+
+        if (strncmp(*entry, CONFIG_VARIABLE_PREFIX, strlen(CONFIG_VARIABLE_PREFIX)) != 0 ||
+            len >= sizeof(name)) {
+            entry++;
+            continue;
+        }
+        memcpy(name, *entry, len);
+        name[len] = '\0';
+        unsetenv(name); /* moves the entries behind it up */
+    }
+}
+
+/* Copies of the arguments, for as long as the process lives. NULL when out of memory. */
+static char **copy_arguments(int argc, char **argv)
+{
+    static char **copies;
+
+    copies = mem_zalloc((size_t)argc + 1, sizeof(*copies));
+    for (int i = 0; copies && i < argc; i++) {
+        copies[i] = mem_strndup(argv[i], strlen(argv[i]));
+        if (!copies[i]) {
+            return NULL;
+        }
+    }
+    return copies;
+}
+
 static int run(int argc, char **argv)
 {
     CLEANUP(config_free_at) struct config *config = NULL;
     CLEANUP(text_deinit) struct text message = TEXT_EMPTY;
+    char **arguments = copy_arguments(argc, argv);
 
-    switch (config_load(argc, argv, environ, &config, &message)) {
+    if (!arguments) {
+        return out_of_memory();
+    }
+    config_cover_secrets(argc, argv);
+    switch (config_load(argc, arguments, environ, &config, &message)) {
     case 0:
+        forget_variables();
         return supervise(config, &message);
     case CONFIG_HELP:
     case CONFIG_VERSION:

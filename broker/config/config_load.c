@@ -11,6 +11,7 @@
 #include "broker/config/config_sources.h"
 #include "common/mem.h"
 #include "common/redis_url.h"
+#include "common/secret_file.h"
 #include "common/state_dir.h"
 
 #define WORKERS_MAX 256
@@ -69,6 +70,28 @@ static int resolve_state_dir(struct config_loading *loading, char *const *enviro
     return make_absolute(loading, "state-dir", state_dir);
 }
 
+static void warn_of_unsafe(struct config_loading *loading, const char *option, const char *path)
+{
+    char why[SECRET_FILE_WHY_SIZE];
+
+    if (secret_file_judge(path, why) == SECRET_FILE_UNSAFE) {
+        text_printf(loading->message, "%s: %s %s\n", option, path, why);
+    }
+}
+
+/* Who else may get at the state directory, and at the key in it. */
+static void judge_state_dir(struct config_loading *loading)
+{
+    const struct config *config = loading->config;
+    char key[PATH_MAX];
+
+    warn_of_unsafe(loading, "state-dir", config->state_dir);
+    if (config->jwt_keys.count == 0 &&
+        snprintf(key, sizeof(key), "%s/" JWT_KEY_FILE, config->state_dir) < (int)sizeof(key)) {
+        warn_of_unsafe(loading, "state-dir", key);
+    }
+}
+
 /* Makes its path absolute, and sees whether files in it could be opened. */
 static int resolve_web_root(struct config_loading *loading)
 {
@@ -120,6 +143,9 @@ static int resolve(struct config_loading *loading, char *const *environment)
     }
     int rc = resolve_state_dir(loading, environment);
     rc = rc ? rc : resolve_web_root(loading);
+    if (rc == 0) {
+        judge_state_dir(loading);
+    }
     return rc ? rc : check_whole(loading);
 }
 

@@ -139,6 +139,21 @@ const struct config_option *config_option_find(const char *name, size_t len)
     return NULL;
 }
 
+const struct config_option *config_option_of_name(const char *name, size_t len, bool *ret_in_file)
+{
+    static const size_t suffix_len = sizeof(CONFIG_FILE_SUFFIX) - 1;
+    const struct config_option *option = config_option_find(name, len);
+
+    *ret_in_file = false;
+    if (!option && len > suffix_len &&
+        memcmp(name + len - suffix_len, CONFIG_FILE_SUFFIX, suffix_len) == 0) {
+        option = config_option_find(name, len - suffix_len);
+        option = option && option->type->is_secret ? option : NULL;
+        *ret_in_file = option != NULL;
+    }
+    return option;
+}
+
 #define NAME_MAX_LEN 40 /* longer than any option's */
 
 static size_t least(size_t a, size_t b)
@@ -240,6 +255,12 @@ void config_options_help(struct text *text)
         "Each option may be a flag, --redis-url URL or --redis-url=URL; an environment\n"
         "variable, PROGRESSD_REDIS_URL; or a line of the file, redis-url = URL. A flag goes\n"
         "before the environment, and that before the file. An empty variable counts as none.\n"
+        "\n"
+        "Secrets: redis-url and jwt-key may also be given as redis-url-file and jwt-key-file,\n"
+        "with the path of a file that holds the value; so may their variables, with _FILE. As\n"
+        "flags they are covered in what ps shows, once progressd runs. Children inherit no\n"
+        "PROGRESSD_ variables. A file with a secret that every user may read, or that belongs\n"
+        "to another user, is warned of, also by --check-config.\n"
         "\n");
     for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
         help_of(&config_options[i], text);

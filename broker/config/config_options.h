@@ -35,6 +35,11 @@ static inline void *config_member(const struct config *config, const struct conf
 /* The option of that name (`len` characters), or NULL. */
 const struct config_option *config_option_find(const char *name, size_t len);
 
+/* The option that a name means, or NULL. A secret option has a second name, NAME-file, whose value
+ * is the path of a file that holds the option's value: *ret_in_file tells. */
+#define CONFIG_FILE_SUFFIX "-file"
+const struct config_option *config_option_of_name(const char *name, size_t len, bool *ret_in_file);
+
 /* The option whose name is most like that, if any is like it at all, or NULL. */
 const struct config_option *config_option_guess(const char *name, size_t len);
 

@@ -1,10 +1,12 @@
 #include "broker/config/config_sources.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "broker/config/config_file.h"
+#include "common/secret_file.h"
 
 static size_t index_of(const struct config_option *option)
 {
@@ -40,6 +42,9 @@ int config_set_option(struct config_loading *loading, const struct config_option
         return CONFIG_INVALID;
     }
     rc = option->type->read(&option->range, value, member, why);
+    if (rc == 0 && option->type->judge) {
+        option->type->judge(value, where, loading->message);
+    }
     if (rc != CONFIG_INVALID) {
         return rc;
     }
@@ -49,6 +54,44 @@ int config_set_option(struct config_loading *loading, const struct config_option
     }
     text_puts(loading->message, "\n");
     return CONFIG_INVALID;
+}
+
+static void warn_of_file(struct config_loading *loading, const char *path, const char *where)
+{
+    char why[SECRET_FILE_WHY_SIZE];
+
+    if (secret_file_judge(path, why) == SECRET_FILE_UNSAFE) {
+        text_printf(loading->message, "%s: %s %s\n", where, path, why);
+    }
+}
+
+/* Gives the option the value that a file holds; a list's may stand in several lines. */
+static int set_from_file(struct config_loading *loading, const struct config_option *option,
+                         const char *path, const char *where)
+{
+    CLEANUP(secret_text_deinit) struct text value = TEXT_EMPTY;
+    int rc = secret_file_read(path, &value);
+
+    if (rc == -ENOMEM) {
+        return rc;
+    }
+    if (rc) {
+        text_printf(loading->message, "%s: cannot read its file: %s\n", where,
+                    rc < 0 ? strerror(-rc) : "it is too long, or has a NUL byte");
+        return CONFIG_INVALID;
+    }
+    for (size_t i = 0; option->type->is_repeatable && i < value.len; i++) {
+        value.data[i] = strchr("\r\n", value.data[i]) ? ' ' : value.data[i];
+    }
+    warn_of_file(loading, path, where);
+    return config_set_option(loading, option, value.len > 0 ? value.data : "", where);
+}
+
+static int set_by_name(struct config_loading *loading, const struct config_option *option,
+                       bool in_file, const char *value, const char *where)
+{
+    return in_file ? set_from_file(loading, option, value, where)
+                   : config_set_option(loading, option, value, where);
 }
 
 static void start_source(struct config_loading *loading)
@@ -77,7 +120,8 @@ static int on_line(void *context, const char *name, const char *value, int line)
 {
     struct config_loading *loading = context;
     const char *path = loading->config->file;
-    const struct config_option *option = config_option_find(name, strlen(name));
+    bool in_file;
+    const struct config_option *option = config_option_of_name(name, strlen(name), &in_file);
     char where[PATH_MAX + 128];
 
     if (!option) {
@@ -89,7 +133,7 @@ static int on_line(void *context, const char *name, const char *value, int line)
         text_puts(loading->message, "\n");
         return CONFIG_INVALID;
     }
-    snprintf(where, sizeof where, "%s:%d: %s", path, line, option->name);
+    snprintf(where, sizeof where, "%s:%d: %s", path, line, name);
     if (option->offset == offsetof(struct config, file)) {
         text_printf(loading->message, "%s: a file cannot name another file\n", where);
         return CONFIG_INVALID;
@@ -98,7 +142,10 @@ static int on_line(void *context, const char *name, const char *value, int line)
         text_printf(loading->message, "%s: is here for the second time\n", where);
         return CONFIG_INVALID;
     }
-    return config_set_option(loading, option, value, where);
+    loading->file_has_secret =
+        loading->file_has_secret ||
+        (option->type->is_secret && !in_file && (strchr(value, '@') || strstr(value, "base64:")));
+    return set_by_name(loading, option, in_file, value, where);
 }
 
 static int read_file(struct config_loading *loading)
@@ -108,6 +155,9 @@ static int read_file(struct config_loading *loading)
         return 0;
     }
     int rc = config_file_read(loading->config->file, on_line, loading, loading->message);
+    if (rc == 0 && loading->file_has_secret) {
+        warn_of_file(loading, loading->config->file, "config");
+    }
     return rc == CONFIG_FILE_INVALID ? CONFIG_INVALID : rc;
 }
 
@@ -157,7 +207,8 @@ static int read_environment(struct config_loading *loading, char *const *environ
             continue;
         }
         size_t name_len = name_of_variable(entry + prefix_len, len - prefix_len, name, sizeof name);
-        const struct config_option *option = config_option_find(name, name_len);
+        bool in_file;
+        const struct config_option *option = config_option_of_name(name, name_len, &in_file);
         if (!option && !only) {
             warn_of_variable(loading, entry, len, name, name_len);
         }
@@ -165,7 +216,13 @@ static int read_environment(struct config_loading *loading, char *const *environ
             continue;
         }
         config_option_variable(option, variable);
-        int rc = config_set_option(loading, option, entry + len + 1, variable);
+        if (loading->seen[index_of(option)] && !option->type->is_repeatable) {
+            text_printf(loading->message, "%s: is given twice, as it is and as %s_FILE\n", variable,
+                        variable);
+            return CONFIG_INVALID;
+        }
+        strcat(variable, in_file ? "_FILE" : "");
+        int rc = set_by_name(loading, option, in_file, entry + len + 1, variable);
         if (rc) {
             return rc;
         }
@@ -206,22 +263,39 @@ static int read_flags(struct config_loading *loading, int argc, char *const *arg
             return CONFIG_INVALID;
         }
         size_t len = strcspn(name, "=");
-        const struct config_option *option = config_option_find(name, len);
+        bool in_file;
+        const struct config_option *option = config_option_of_name(name, len, &in_file);
         if (!option) {
             return unknown_flag(loading, name, len);
         }
-        snprintf(where, sizeof where, "--%s", option->name);
+        snprintf(where, sizeof where, "--%.*s", (int)len, name);
         const char *value = name[len] ? name + len + 1 : argv[++i];
         if (i == argc) {
             text_printf(loading->message, "%s: needs a value, %s\n", where, option->placeholder);
             return CONFIG_INVALID;
         }
-        int rc = only && option != only ? 0 : config_set_option(loading, option, value, where);
+        int rc = only && option != only ? 0 : set_by_name(loading, option, in_file, value, where);
         if (rc) {
             return rc;
         }
     }
     return 0;
+}
+
+void config_cover_secrets(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        char *equals = strchr(argv[i], '=');
+        size_t len = equals ? (size_t)(equals - argv[i]) : strlen(argv[i]);
+        const struct config_option *option =
+            strncmp(argv[i], "--", 2) == 0 ? config_option_find(argv[i] + 2, len - 2) : NULL;
+        char *value = equals ? equals + 1 : argv[i + 1];
+
+        if (option && option->type->is_secret && value) {
+            memset(value, '*', strlen(value));
+        }
+        i += option && !equals;
+    }
 }
 
 /* ── All of them ─────────────────────────────────────────────────────────────────────────────── */

@@ -14,6 +14,7 @@ struct config_loading {
     struct config *config;
     struct text *message;
     bool seen[CONFIG_OPTION_COUNT]; /* which options the current source has named */
+    bool file_has_secret;           /* the configuration file itself has a password or a key */
 };
 
 /* Gives the option its value. `where` is how the message names the place. 0; CONFIG_INVALID and a
@@ -24,5 +25,9 @@ int config_set_option(struct config_loading *loading, const struct config_option
 /* Sets what the sources say. The same results. */
 int config_read_sources(struct config_loading *loading, int argc, char *const *argv,
                         char *const *environment) MUST_CHECK;
+
+/* Overwrites the values of secret options in argv, which other users see in the list of processes.
+ */
+void config_cover_secrets(int argc, char **argv);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "broker/config/config_sources.h"
 #include "common/mem.h"
+#include "common/secret_file.h"
 
 void config_write(const struct config *config, struct text *text)
 {
@@ -16,15 +17,6 @@ void config_write(const struct config *config, struct text *text)
         config_options[i].type->write(config_member(config, &config_options[i]), text);
         text_puts(text, "\n");
     }
-}
-
-/* Frees a text that has secrets in it. */
-static void wipe_text(struct text *text)
-{
-    if (text->data) {
-        explicit_bzero(text->data, text->len);
-    }
-    text_deinit(text);
 }
 
 static int write_all(int fd, const char *data, size_t len)
@@ -45,7 +37,7 @@ static int write_all(int fd, const char *data, size_t len)
 
 int config_to_fd(const struct config *config)
 {
-    CLEANUP(wipe_text) struct text text = TEXT_EMPTY;
+    CLEANUP(secret_text_deinit) struct text text = TEXT_EMPTY;
 
     config_write(config, &text);
     if (text_failed(&text)) {
@@ -113,7 +105,7 @@ static int read_written(struct config_loading *loading, char *lines)
 
 int config_read_fd(int fd, struct config **ret_config)
 {
-    CLEANUP(wipe_text) struct text text = TEXT_EMPTY;
+    CLEANUP(secret_text_deinit) struct text text = TEXT_EMPTY;
     CLEANUP(text_deinit) struct text message = TEXT_EMPTY;
     CLEANUP(config_free_at) struct config *config = mem_zalloc(1, sizeof *config);
     struct config_loading loading = {.config = config, .message = &message};

@@ -2,12 +2,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/mem.h"
 #include "common/redis_url.h"
+#include "common/secret_file.h"
 #include "proto/task_key.h"
 
 PRINTF_LIKE(2, 3) static int invalid(char *why, const char *format, ...)
@@ -245,6 +247,24 @@ static int keys_read(const struct config_range *range, const char *text, void *m
     return 0;
 }
 
+/* The files that the words name: who may read them. */
+static void keys_judge(const char *text, const char *where, struct text *message)
+{
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        size_t len = strcspn(text, " ");
+        const char *colon = memchr(text, ':', len);
+        char path[PATH_MAX], why[SECRET_FILE_WHY_SIZE];
+
+        snprintf(path, sizeof(path), "%.*s", colon ? (int)(text + len - colon - 1) : 0,
+                 colon ? colon + 1 : "");
+        if (strncmp(path, "base64:", 7) != 0 && secret_file_judge(path, why) > 0) {
+            text_printf(message, "%s: %s %s\n", where, path, why);
+        }
+        explicit_bzero(path, sizeof(path));
+        text += len;
+    }
+}
+
 static void keys_write(const void *member, struct text *text)
 {
     const struct config_keys *keys = member;
@@ -267,6 +287,7 @@ static void keys_clear(void *member)
 }
 
 const struct config_type config_type_keys = {.read = keys_read,
+                                             .judge = keys_judge,
                                              .write = keys_write,
                                              .clear = keys_clear,
                                              .is_repeatable = true,

@@ -16,14 +16,17 @@ struct config_range {
 
 struct config_type {
     /* Puts the value into the member, in place of what is there; a repeatable one adds to it. 0;
-     * CONFIG_INVALID and the reason, without the option's name; -ENOMEM. The member is unchanged or
-     * more when it fails: a repeatable one may have taken the first words. */
+     * CONFIG_INVALID and the reason, without the option's name; -ENOMEM. On failure the member
+     * may hold part of a list. */
     int (*read)(const struct config_range *range, const char *text, void *member,
                 char why[CONFIG_WHY_SIZE]);
     /* Writes it as read() takes it. */
     void (*write)(const void *member, struct text *text);
     /* Frees what the member owns and makes it zero. NULL: it owns nothing. */
     void (*clear)(void *member);
+    /* Appends to the message, each line behind `where`, what is unsafe about a value that read()
+     * took. NULL: nothing ever is. */
+    void (*judge)(const char *text, const char *where, struct text *message);
     bool is_repeatable;
     bool is_secret; /* values are never shown */
 };

@@ -1,4 +1,5 @@
 """The processes of a broker: started, replaced, ended, and nothing left behind. And the admin port."""
+import base64
 import contextlib
 import errno
 import json
@@ -306,6 +307,42 @@ def test_check_config_starts_nothing(place):
     status, out, err = run("--check-config", "--state-dir", place / "state")
     assert (status, out, err) == (0, "", "")
     assert not (place / "state").exists()
+
+
+def test_no_process_shows_a_secret(place):
+    key = base64.b64encode(b"a secret of at least thirty-two bytes").decode()
+    server = Broker(place / "broker", key=None, options=[f"--jwt-key=HS256:base64:{key}"],
+                    env={"PROGRESSD_REDIS_URL": f"redis://:verysecret@127.0.0.1:{free_port()}"})
+    server.launch()
+    try:
+        server.wait_until_listening()
+        eventually(lambda: all(pid > 0 for pid in server.worker_pids()))
+        pids = processes_of_session(server.process.pid)
+        assert len(pids) == 4
+        for pid in pids:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
+            assert b"verysecret" not in words and key.encode() not in words
+            if pid != server.process.pid:
+                assert b"PROGRESSD_" not in Path(f"/proc/{pid}/environ").read_bytes()
+    finally:
+        server.stop()
+
+
+def test_the_variables_of_kubernetes_services_are_no_options(place):
+    names = ["PORT", "PORT_8080_TCP", "SERVICE_PORT", "WORKERS_PORT", "REDIS_PORT", "LISTEN_PORT",
+             "REDIS_PORT_6379_TCP", "ADMIN_LISTEN_PORT"]
+    variables = {f"PROGRESSD_{name}": "tcp://10.0.0.1:8080" for name in names}
+    with Broker(place / "broker", env=variables) as server:
+        warnings = [line["why"] for line in server.logged(module="config", msg="warning")]
+        assert len(warnings) == 8 and all("names no option" in why for why in warnings)
+
+
+def test_check_config_names_a_key_that_others_may_read(place):
+    key = place / "jwt.key"
+    key.write_text("a secret of at least thirty-two bytes", encoding="ascii")
+    key.chmod(0o644)
+    status, _, err = run("--check-config", "--state-dir", place, "--jwt-key", f"HS256:{key}")
+    assert status == 0 and f"{key} can be read by every user; make its mode 0600" in err
 
 
 def test_help_and_version_are_printed(place):

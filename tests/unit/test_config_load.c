@@ -9,6 +9,7 @@
 
 #include "broker/config/config_load.h"
 #include "broker/config/config_options.h"
+#include "broker/config/config_sources.h"
 #include "common/mem.h"
 
 #define KEY "HS256:base64:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -374,6 +375,93 @@ Test(config_load, a_nul_byte_in_a_file_is_refused)
 Test(config_load, a_folder_is_no_file)
 {
     cr_assert_not_null(strstr(refusal(NULL, FLAGS("--config", directory)), "Is a directory"));
+}
+
+/* ── Secrets ─────────────────────────────────────────────────────────────────────────────────── */
+
+Test(config_load, a_secret_option_may_be_in_a_file)
+{
+    char variable[96];
+
+    write_file("redis://u:p@h1\n");
+    chmod(path, 0600);
+    snprintf(variable, sizeof variable, "PROGRESSD_REDIS_URL_FILE=%s", path);
+    struct config *config = loaded(variable, FLAGS());
+    cr_assert_str_eq(config->redis.password, "p");
+    cr_assert_null(message.data);
+    config_free(config);
+    config = loaded(NULL, FLAGS("--redis-url", "redis://h2", "--redis-url-file", path));
+    cr_assert_str_eq(config->redis.host, "h1");
+    config_free(config);
+
+    write_file("a=" KEY "\nb=" OTHER_KEY "\n");
+    config = loaded(NULL, FLAGS("--jwt-key-file", path));
+    cr_assert_eq(config->jwt_keys.count, 2);
+    config_free(config);
+}
+
+Test(config_load, a_file_for_a_value_is_named_when_it_cannot_be_used)
+{
+    write_file("secret");
+    chmod(path, 0600);
+    cr_assert_str_eq(refusal(NULL, FLAGS("--redis-url-file", path)),
+                     "--redis-url-file: must begin with redis:// or unix://, or be empty");
+    cr_assert_str_eq(refusal("PROGRESSD_JWT_KEY_FILE=/nowhere/x", FLAGS()),
+                     "PROGRESSD_JWT_KEY_FILE: cannot read its file: No such file or directory");
+    cr_assert_str_eq(refusal_of_flag("--listen-file=x"),
+                     "--listen-file: unknown flag; --help lists them");
+}
+
+/* What is said about a configuration that is accepted, "" if nothing is. */
+static const char *warnings(char *const *flags)
+{
+    config_free(loaded(NULL, flags));
+    return message.data ? message.data : "";
+}
+
+Test(config_load, a_secret_file_that_others_may_read_is_a_warning)
+{
+    char key[96], expected[256];
+
+    write_file("a secret of more than thirty-two bytes");
+    snprintf(key, sizeof key, "k=HS256:%s", path);
+    chmod(path, 0600);
+    cr_assert_str_eq(warnings(FLAGS("--jwt-key", key)), "");
+    chmod(path, 0644);
+    snprintf(expected, sizeof expected,
+             "--jwt-key: %s can be read by every user; make its mode 0600\n", path);
+    cr_assert_str_eq(warnings(FLAGS("--jwt-key", key)), expected);
+
+    write_file("redis-url = redis://u:p@h\n");
+    cr_assert_not_null(strstr(warnings(FLAGS("--config", path)), "config: "));
+    write_file("redis-url = redis://h\n");
+    cr_assert_str_eq(warnings(FLAGS("--config", path)), "");
+}
+
+Test(config_load, a_state_directory_that_others_may_change_is_a_warning)
+{
+    cr_assert_str_eq(warnings(FLAGS()), "");
+    cr_assert_eq(chmod(directory, 0777), 0);
+    cr_assert_not_null(strstr(warnings(FLAGS()), "state-dir: /tmp/"));
+    cr_assert_eq(chmod(directory, 0700), 0);
+    if (geteuid() == 0) {
+        cr_assert_eq(chown(directory, 12345, (gid_t)-1), 0);
+        cr_assert_not_null(strstr(warnings(FLAGS()), "belongs to user 12345"));
+    }
+}
+
+Test(config_load, secrets_are_covered_in_the_arguments)
+{
+    char url[] = "redis://u:p@h", key[] = "--jwt-key=HS256:base64:AAAA", listen[] = "*:1";
+    char file[] = "/run/url", last[] = "--redis-url";
+    char *argv[] = {"progressd", "--redis-url",      url,  key,  "--listen",
+                    listen,      "--redis-url-file", file, last, NULL};
+
+    config_cover_secrets(9, argv);
+    cr_assert_str_eq(url, "*************");
+    cr_assert_str_eq(key, "--jwt-key=*****************");
+    cr_assert_str_eq(listen, "*:1");
+    cr_assert_str_eq(file, "/run/url");
 }
 
 /* ── Values ──────────────────────────────────────────────────────────────────────────────────── */
