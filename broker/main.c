@@ -26,8 +26,12 @@
 #define MODULE "main"
 #define EXIT_USAGE 2
 
-/* Descriptors that a worker needs for itself: the loop, Redis, logs, what is just being opened. */
-#define DESCRIPTORS_BESIDE_CLIENTS 64
+/* Descriptors that a worker needs for itself: the loop, Redis, logs, what is just being opened. No
+ * client ever gets one of them. */
+#define DESCRIPTORS_RESERVED 64
+
+/* Clients in their handshake get no more than this share of the rest. */
+#define HANDSHAKES_SHARE 4
 
 extern char **environ;
 
@@ -109,10 +113,16 @@ static int become_child(int argc, char **argv)
 
 /* ── The supervisor ──────────────────────────────────────────────────────────────────────────── */
 
-/* As many descriptors as the system allows, for this process and its children; and as many clients
- * as there are descriptors for, unless a number was given. */
+static uint32_t at_most(uint32_t number, rlim_t limit)
+{
+    return number < limit ? number : (uint32_t)limit;
+}
+
+/* As many descriptors as the system allows, for this process and its children; and no more clients,
+ * of each kind that has a limit of its own, than there are descriptors for. */
 static void settle_descriptors(struct config *config)
 {
+    const rlim_t beside = DESCRIPTORS_RESERVED + CONFIG_REFUSED_MAX;
     struct rlimit limit;
     rlim_t clients;
 
@@ -121,16 +131,19 @@ static void settle_descriptors(struct config *config)
     }
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
-    clients = limit.rlim_max > DESCRIPTORS_BESIDE_CLIENTS
-                  ? limit.rlim_max - DESCRIPTORS_BESIDE_CLIENTS
-                  : 1;
-    if (config->max_connections == 0) {
-        config->max_connections = (uint32_t)(clients < UINT32_MAX ? clients : UINT32_MAX);
-    } else if (config->max_connections > clients) {
+    /* At least one of either kind. */
+    clients =
+        limit.rlim_max > beside + HANDSHAKES_SHARE ? limit.rlim_max - beside : HANDSHAKES_SHARE;
+    config->max_handshakes = at_most(config->max_handshakes, clients / HANDSHAKES_SHARE);
+    clients -= config->max_handshakes;
+    if (config->max_connections > clients) {
         log_event(LOG_WARN, MODULE, "too few descriptors for max-connections; see ulimit -Hn",
                   LOG_INT("limit", (int64_t)limit.rlim_max),
-                  LOG_INT("needed", (int64_t)config->max_connections + DESCRIPTORS_BESIDE_CLIENTS));
+                  LOG_INT("needed", (int64_t)(config->max_connections + limit.rlim_max - clients)),
+                  LOG_INT("max_connections", (int64_t)clients));
     }
+    config->max_connections =
+        at_most(config->max_connections == 0 ? UINT32_MAX : config->max_connections, clients);
 }
 
 /* Each line of `text` is a warning of its own. */

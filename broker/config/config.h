@@ -37,6 +37,9 @@ struct config_keys {
     size_t count;
 };
 
+/* Connections of a worker that were refused, and have not taken that in yet. */
+#define CONFIG_REFUSED_MAX 64
+
 /* Strings are never NULL unless it is said. Limits of 0 mean what their comment says. */
 struct config {
     char *file; /* the configuration file; NULL: none */
@@ -54,7 +57,7 @@ struct config {
     struct origins allowed_origins;
     char *web_root; /* NULL: no files are served */
 
-    uint32_t max_connections; /* of a worker; 0: as many as main.c finds descriptors for */
+    uint32_t max_connections; /* served, of a worker; main.c sees to it that descriptors suffice */
     uint32_t max_connections_per_address; /* of a worker; 0: no limit */
     uint32_t max_handshakes;              /* in flight, of a worker */
     uint32_t max_subscriptions;           /* of a connection */

@@ -69,14 +69,16 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "it is public, but for names that begin with a dot.", "none"},
 
     {"max-connections", "N", &config_type_count, MEMBER(max_connections), "0", {0, 10000000},
-     "Connections of a worker; 0: as many as there are descriptors for.", NULL},
+     "Connections that a worker serves; 0: as many as there are descriptors for. One\n"
+     "more closes one that is idle after its answer, or is told 503.", NULL},
     {"max-connections-per-address", "N", &config_type_count, MEMBER(max_connections_per_address),
      "0", {0, 10000000},
      "Connections of a worker from one address; 0: no limit, as it must be behind a\n"
      "load balancer, whose address all clients share.",
      NULL},
     {"max-handshakes", "N", &config_type_count, MEMBER(max_handshakes), "1000", {1, 10000000},
-     "Connections of a worker that are still in their handshake.", NULL},
+     "Connections of a worker whose first request isn't complete. One more closes the\n"
+     "oldest that has said nothing.", NULL},
     {"max-subscriptions", "N", &config_type_count, MEMBER(max_subscriptions), "1000", {1, 100000},
      "Tasks that one connection may watch.", NULL},
     {"message-rate", "N", &config_type_count, MEMBER(message_rate), "100", {1, 1000000},

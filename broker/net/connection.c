@@ -7,6 +7,9 @@
 #include "common/mem.h"
 #include "proto/http_response.h"
 
+/* With more waiting than this, pongs replace each other: well below what outbox_is_full() says. */
+#define PONGS_MAX (CONNECTION_BATCH / 4)
+
 /* ── States ──────────────────────────────────────────────────────────────────────────────────── */
 
 /* The only writer of the state. */
@@ -36,19 +39,13 @@ static void set_state(struct connection *connection, enum connection_state state
     }
 }
 
-/* So many answers wait that no further request is looked at. */
-static bool is_congested(const struct connection *connection)
-{
-    return outbox_waiting(&connection->outbox) >= CONNECTION_BATCH / 2;
-}
-
 /* Whether what the client says next has to wait. */
 static bool must_wait(const struct connection *connection)
 {
     switch ((enum connection_state)connection->state) {
     case CONNECTION_REQUEST:
     case CONNECTION_OPEN:
-        return connection->is_paused || is_congested(connection);
+        return connection->is_paused || outbox_is_full(&connection->outbox);
     case CONNECTION_ANSWERING:
         return true;
     case CONNECTION_CLOSING:
@@ -65,7 +62,7 @@ static void update_reading(struct connection *connection)
 {
     if (connection->state != CONNECTION_CLOSED) {
         stream_want_read(&connection->stream,
-                         !must_wait(connection) && !connection->input &&
+                         !must_wait(connection) && !connection->input && !connection->peer_ended &&
                              !(connection->blocked && outbox_waiting(&connection->outbox) > 0));
     }
 }
@@ -90,7 +87,8 @@ static bool is_pong(const struct bytes *bytes)
  * pongs behind the handshake's. */
 static int enqueue(struct connection *connection, struct bytes *bytes)
 {
-    if (is_pong(bytes) && (connection->blocked || is_congested(connection)) &&
+    if (is_pong(bytes) &&
+        (connection->blocked || outbox_waiting(&connection->outbox) >= PONGS_MAX) &&
         is_pong(outbox_last(&connection->outbox))) {
         outbox_replace_last(&connection->outbox, bytes);
         return 0;
@@ -112,6 +110,18 @@ void connection_send(struct connection *connection, struct bytes *frame)
     }
 }
 
+/* All is sent. A peer that sends nothing more is through; of others the end is awaited. */
+static void finish_lingering(struct connection *connection)
+{
+    if (connection->peer_ended) {
+        connection_abort(connection);
+    } else if (!connection->is_shut) {
+        connection->is_shut = true;
+        stream_shutdown(&connection->stream);
+        connection->settings->events->on_ending(connection);
+    }
+}
+
 static void go_on_reading(struct connection *connection);
 
 /* The queue is written: what was waiting for that goes on. */
@@ -120,10 +130,8 @@ static void after_writing(struct connection *connection)
     if (connection->input && !must_wait(connection)) {
         go_on_reading(connection);
     }
-    if (connection->state == CONNECTION_LINGERING && outbox_is_empty(&connection->outbox) &&
-        !connection->is_shut) {
-        connection->is_shut = true;
-        stream_shutdown(&connection->stream);
+    if (connection->state == CONNECTION_LINGERING && outbox_is_empty(&connection->outbox)) {
+        finish_lingering(connection);
     }
     update_reading(connection);
 }
@@ -286,6 +294,7 @@ static size_t read_request(struct connection *connection, uint8_t *data, size_t 
             connection_abort(connection);
             return len;
         }
+        connection->settings->events->on_begun(connection);
     }
     switch (http_request_feed(connection->request, (const char *)data, len, &used)) {
     case 0:
@@ -373,7 +382,7 @@ static size_t read_frames(struct connection *connection, uint8_t *data, size_t l
     return r == WS_EVENT && reads_frames(connection) ? all - len : all;
 }
 
-/* Keeps what has to wait. */
+/* Keeps what has to wait: all of it, since it came by one read. */
 static void keep_input(struct connection *connection, const uint8_t *data, size_t len)
 {
     connection->input = bytes_copy(data, (uint32_t)len);
@@ -402,13 +411,32 @@ static void take_input(struct connection *connection, uint8_t *data, size_t len)
     update_reading(connection);
 }
 
+/* The peer has sent all it will. What it asked for is still to be answered; half a request is none.
+ */
+static void take_end(struct connection *connection)
+{
+    const bool has_output = !outbox_is_empty(&connection->outbox);
+
+    connection->peer_ended = true;
+    if (connection->state == CONNECTION_REQUEST && !connection->request && has_output) {
+        linger(connection);
+    } else if (connection->state == CONNECTION_CLOSING && has_output) {
+        linger(connection);
+    } else if (connection->state != CONNECTION_LINGERING || !has_output) {
+        connection_abort(connection);
+    }
+    update_reading(connection);
+}
+
 static void on_readable(struct stream *stream)
 {
     struct connection *connection = CONTAINER_OF(stream, struct connection, stream);
     uint8_t *data;
     ssize_t n = stream_read(stream, &data);
 
-    if (n < 0) {
+    if (n == UV_EOF) {
+        take_end(connection);
+    } else if (n < 0) {
         connection_abort(connection);
     } else if (n > 0) {
         metric_add(connection->settings->metrics, METRIC_BYTES_RECEIVED, (uint64_t)n);
@@ -484,7 +512,7 @@ void connection_respond_shared(struct connection *connection, struct bytes *head
     if (!answer(connection, head, body)) {
         return;
     }
-    if (close) {
+    if (close || connection->is_last) {
         linger(connection);
     } else {
         set_state(connection, CONNECTION_REQUEST);
@@ -501,6 +529,27 @@ void connection_upgrade(struct connection *connection, struct bytes *response)
     connection->is_websocket = true;
     set_state(connection, CONNECTION_OPEN);
     go_on_reading(connection);
+}
+
+bool connection_is_idle(const struct connection *connection)
+{
+    return connection->state == CONNECTION_REQUEST && !connection->request && !connection->input &&
+           outbox_is_empty(&connection->outbox);
+}
+
+void connection_finish(struct connection *connection, bool await_first)
+{
+    if (connection->state != CONNECTION_REQUEST && connection->state != CONNECTION_ANSWERING) {
+        return;
+    }
+    connection->is_last = true;
+    if (connection->state == CONNECTION_REQUEST && !connection->input) {
+        on_readable(&connection->stream);
+    }
+    if (connection->state == CONNECTION_REQUEST && !connection->input && !connection->request &&
+        !await_first) {
+        connection_close(connection, CLOSE_GOING_AWAY);
+    }
 }
 
 /* ── Opening, and the end ────────────────────────────────────────────────────────────────────── */
@@ -538,6 +587,7 @@ int connection_open(struct connection *connection, int fd,
     if (r < 0) {
         return r;
     }
+    connection->stream.read_max = CONNECTION_READ_MAX;
     connection->settings = settings;
     connection->heard_ms = uv_now(settings->loop);
     update_reading(connection);

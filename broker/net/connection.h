@@ -9,11 +9,17 @@
  * and says which it took (on_taken). What is written of a frame is finished first; so a slow client
  * holds one half-written frame at the most, and gets what is newest when it reads on.
  *
- * Input. While a request is being answered, while many answers wait to be written, and while the
- * owner has paused the connection, nothing is taken from the client: TCP makes it wait.
+ * Input. While a request is being answered, while the queue is full (outbox_is_full()), and while
+ * the owner has paused the connection, nothing is taken from the client: TCP makes it wait. What
+ * was read already is kept, CONNECTION_READ_MAX bytes at the most. So one client makes the worker
+ * hold that, a queue just over its bound, and what its last request or message was answered,
+ * however many it sends at once.
+ *
+ * A peer that has sent all it will (a half-closed socket) still gets its answers, and is closed
+ * when they are sent. As a WebSocket it is gone, since it left without a close frame.
  *
  * States
- *   CONNECTION_REQUEST    reads a request                          -> ANSWERING, LINGERING
+ *   CONNECTION_REQUEST    reads a request, or waits for one         -> ANSWERING, LINGERING
  *   CONNECTION_ANSWERING  on_request came; no reading               -> REQUEST, OPEN, LINGERING
  *   CONNECTION_OPEN       WebSocket                                -> CLOSING
  *   CONNECTION_CLOSING    a close frame is queued or sent; waits for the peer's, reading on
@@ -43,10 +49,15 @@ struct connection_frame {
     uint64_t n;
 };
 
+/* Bytes that are read at once, and so all that may be kept until there is room for answers. */
+#define CONNECTION_READ_MAX 16384
+
 /* Most frames that are written at once. */
 #define CONNECTION_BATCH OUTBOX_BATCH
 
 struct connection_events {
+    /* A request begins to come. */
+    void (*on_begun)(struct connection *connection);
     /* A whole request: answer it by connection_respond() or connection_upgrade(), now or later. It
      * stays valid until then. */
     void (*on_request)(struct connection *connection, const struct http_request *request);
@@ -63,7 +74,7 @@ struct connection_events {
      * Comes at most once until then. */
     void (*on_flush_due)(struct connection *connection);
     /* CLOSING or LINGERING begins: see to it that connection_abort() ends it if on_closed takes too
-     * long. */
+     * long. Comes again when all is sent, and only the peer's end is awaited. */
     void (*on_ending)(struct connection *connection);
     /* The connection is over, and its memory may go. */
     void (*on_closed)(struct connection *connection);
@@ -104,6 +115,8 @@ struct connection {
     bool is_paused;      /* the owner takes no further request or message for now */
     bool is_reading;     /* within take_input(), which goes on by itself */
     bool is_shut;        /* LINGERING: all is sent, and the peer was told so */
+    bool is_last;        /* connection_finish(): no request follows the one under way */
+    bool peer_ended;     /* the peer sends nothing more */
 };
 
 /* Takes over an accepted socket, also on failure. `settings` must outlive the connection. 0, or a
@@ -142,6 +155,14 @@ void connection_resume(struct connection *connection);
 
 /* Writes what is due. The owner calls it at the end of the loop turn in which on_flush_due came. */
 void connection_flush(struct connection *connection);
+
+/* Whether no request is under way or has begun, and all answers are sent. */
+bool connection_is_idle(const struct connection *connection);
+
+/* HTTP: the request that is under way, or has come but wasn't read yet, is the last one. With none
+ * the connection closes; or, if `await_first`, waits for one, until the owner closes it. A
+ * WebSocket isn't touched. */
+void connection_finish(struct connection *connection, bool await_first);
 
 /* Begins to close: a WebSocket with a close frame, which is sent after what is queued; anything
  * else at once. The owner calls connection_abort() if on_closed takes too long. */

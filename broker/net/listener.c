@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/log.h"
 
@@ -10,63 +11,52 @@
 /* Accepted in one turn at the most, so that those who are in are served in between. */
 #define ACCEPTS_A_TURN 64
 
+/* And when it ends: a whole queue (net.core.somaxconn). */
+#define ACCEPTS_AT_THE_END 4096
+
 #define EXHAUSTED_PAUSE_MS 1000
+
+STATE_MACHINE(listener_machine, MODULE, LISTENER_STATES);
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
-static void pause_accepting(struct listener *listener, uint32_t for_ms)
+/* The only writer of the state: with it the poll runs or doesn't, and so does the timer. */
+static void set_state(struct listener *listener, enum listener_state state)
 {
-    listener->paused = true;
-    metric_set(listener->metrics, METRIC_ACCEPTING_PAUSED, 1);
-    uv_poll_stop(&listener->poll);
-    if (for_ms > 0) {
-        timer_set(listener->wheel, &listener->timer, uv_now(listener->poll.loop) + for_ms);
-    }
-}
+    const uint64_t now = uv_now(listener->poll.loop);
 
-static void go_on(struct listener *listener)
-{
-    if (!listener->paused || uv_is_closing((uv_handle_t *)&listener->poll) ||
-        !listener->events->may_accept(listener->owner)) {
-        return;
+    state_move(&listener_machine, &listener->state, state, NULL, 0);
+    metric_set(listener->metrics, METRIC_ACCEPTING_PAUSED, state == LISTENER_EXHAUSTED);
+    if (state == LISTENER_YIELDING || state == LISTENER_EXHAUSTED) {
+        uv_poll_stop(&listener->poll);
+        timer_set(listener->wheel, &listener->timer,
+                  state == LISTENER_YIELDING ? now : now + EXHAUSTED_PAUSE_MS);
+    } else if (state != LISTENER_CLOSED) {
+        timer_cancel(listener->wheel, &listener->timer);
+        uv_poll_start(&listener->poll, UV_READABLE, on_readable);
     }
-    listener->paused = false;
-    metric_set(listener->metrics, METRIC_ACCEPTING_PAUSED, 0);
-    timer_cancel(listener->wheel, &listener->timer);
-    uv_poll_start(&listener->poll, UV_READABLE, on_readable);
 }
 
 void listener_resume(struct listener *listener)
 {
-    if (!listener->deferred) { /* else the turn belongs to the others until the timer says so */
-        go_on(listener);
+    if (listener->state == LISTENER_EXHAUSTED) {
+        set_state(listener, LISTENER_ACCEPTING);
     }
 }
 
 static void on_timer(struct timer *timer)
 {
-    go_on(CONTAINER_OF(timer, struct listener, timer));
-}
+    struct listener *listener = CONTAINER_OF(timer, struct listener, timer);
 
-/* One tick is what the others get to take the connections that wait. */
-static bool leaves_it_to_others(struct listener *listener)
-{
-    if (listener->deferred || !listener->events->is_over_share(listener->owner)) {
-        listener->deferred = false;
-        return false;
-    }
-    listener->deferred = true;
-    uv_poll_stop(&listener->poll);
-    listener->paused = true;
-    timer_set(listener->wheel, &listener->timer, uv_now(listener->poll.loop));
-    return true;
+    set_state(listener,
+              listener->state == LISTENER_YIELDING ? LISTENER_INSISTING : LISTENER_ACCEPTING);
 }
 
 /* Once for each time that it happens, not for each attempt meanwhile. */
 static void complain(struct listener *listener, int error)
 {
-    if (!listener->exhausted) {
-        listener->exhausted = true;
+    if (!listener->complained) {
+        listener->complained = true;
         log_event(LOG_WARN, MODULE, "accepting pauses", LOG_TEXT("why", strerror(error)));
     }
 }
@@ -76,34 +66,40 @@ static bool is_exhaustion(int error)
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+/* Accepts up to `max`. 0: so many; or the errno that ended it, EAGAIN when nobody waits. */
+static int accept_some(struct listener *listener, int max)
+{
+    for (int i = 0; i < max; i++) {
+        struct sockaddr_storage peer;
+        socklen_t peer_len = sizeof(peer);
+        int fd = accept4(listener->fd, (struct sockaddr *)&peer, &peer_len,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            listener->complained = false;
+            listener->events->on_accept(listener->owner, fd, (struct sockaddr *)&peer);
+        } else if (errno == EAGAIN || is_exhaustion(errno)) {
+            return errno;
+        } /* else: that client has gone already (accept(2), "Error handling") */
+    }
+    return 0;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = CONTAINER_OF(poll, struct listener, poll);
 
-    if (leaves_it_to_others(listener)) {
+    if (listener->state == LISTENER_ACCEPTING && listener->events->is_over_share(listener->owner)) {
+        set_state(listener, LISTENER_YIELDING);
         return;
     }
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        struct sockaddr_storage peer;
-        socklen_t peer_len = sizeof(peer);
-        int fd;
+    int error = accept_some(listener, ACCEPTS_A_TURN);
 
-        if (!listener->events->may_accept(listener->owner)) {
-            pause_accepting(listener, 0);
-            return;
-        }
-        fd = accept4(listener->fd, (struct sockaddr *)&peer, &peer_len,
-                     SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
-            listener->exhausted = false;
-            listener->events->on_accept(listener->owner, fd, (struct sockaddr *)&peer);
-        } else if (is_exhaustion(errno)) {
-            complain(listener, errno);
-            pause_accepting(listener, EXHAUSTED_PAUSE_MS);
-            return;
-        } else if (errno == EAGAIN) {
-            return;
-        } /* else: that client has gone already (accept(2), "Error handling") */
+    if (is_exhaustion(error)) {
+        complain(listener, error);
+        set_state(listener, LISTENER_EXHAUSTED);
+    } else if (error == EAGAIN && listener->state == LISTENER_INSISTING) {
+        set_state(listener, LISTENER_ACCEPTING);
     }
 }
 
@@ -113,6 +109,7 @@ int listener_open(struct listener *listener, uv_loop_t *loop, int fd, struct tim
     int r = uv_poll_init(loop, &listener->poll, fd);
 
     if (r < 0) {
+        close(fd);
         return r;
     }
     listener->wheel = wheel;
@@ -120,7 +117,8 @@ int listener_open(struct listener *listener, uv_loop_t *loop, int fd, struct tim
     listener->events = events;
     listener->owner = owner;
     listener->fd = fd;
-    listener->paused = listener->deferred = listener->exhausted = false;
+    listener->state = LISTENER_ACCEPTING;
+    listener->complained = false;
     timer_init(&listener->timer, on_timer);
     return uv_poll_start(&listener->poll, UV_READABLE, on_readable);
 }
@@ -134,8 +132,12 @@ static void on_handle_closed(uv_handle_t *handle)
 
 void listener_close(struct listener *listener)
 {
-    if (!uv_is_closing((uv_handle_t *)&listener->poll)) {
+    if (listener->state != LISTENER_CLOSED) {
+        (void)accept_some(listener, ACCEPTS_AT_THE_END);
+        set_state(listener, LISTENER_CLOSED);
         timer_cancel(listener->wheel, &listener->timer);
         uv_close((uv_handle_t *)&listener->poll, on_handle_closed);
+        close(listener->fd);
+        listener->fd = -1;
     }
 }

@@ -2,15 +2,19 @@
  *
  * Receives   readiness of the socket that all workers share
  * Hands on   accepted sockets to on_accept()
- * Owns       its poll handle and a duplicate of nothing: the socket is the supervisor's
+ * Owns       its poll handle, and this process' descriptor of the socket
  *
- * Accepting stops for a while
- *   - when may_accept() says so: too many handshakes under way, until listener_resume();
- *   - when there are no descriptors or no memory left (EMFILE and the like), until
- *     listener_resume() after a connection closed, or a second has passed;
- *   - for one tick, when the worker holds well over its share of connections, so that the others
- *     are first. If they aren't (they are busy, or gone), it goes on, so nobody waits longer.
- * In all these, connections wait in the kernel's queue. uv_listen() would accept and close them.
+ * States
+ *   LISTENER_ACCEPTING  takes who comes                            -> YIELDING, EXHAUSTED
+ *   LISTENER_YIELDING   the worker holds well over its share of connections: the others have one
+ *                       tick to take those that wait               -> INSISTING
+ *   LISTENER_INSISTING  they did not, being busy or gone: takes all that wait
+ *                                                                  -> ACCEPTING, EXHAUSTED
+ *   LISTENER_EXHAUSTED  no descriptor or no memory is left (EMFILE and the like): waits for
+ *                       listener_resume(), or a second             -> ACCEPTING
+ *   LISTENER_CLOSED     on_closed comes (from any)
+ *
+ * Whoever isn't accepted waits in the kernel's queue. uv_listen() would accept and close them.
  */
 #ifndef PROGRESSD_BROKER_NET_LISTENER_H
 #define PROGRESSD_BROKER_NET_LISTENER_H
@@ -19,10 +23,10 @@
 #include <uv.h>
 
 #include "common/metrics.h"
+#include "common/state.h"
 #include "common/timer_wheel.h"
 
 struct listener_events {
-    bool (*may_accept)(void *owner);
     /* Whether this worker should leave connections to the others, if they take them. */
     bool (*is_over_share)(void *owner);
     /* The socket is non-blocking, and on_accept's. */
@@ -30,6 +34,17 @@ struct listener_events {
     /* After listener_close(): its memory may go. */
     void (*on_closed)(void *owner);
 };
+
+#define LISTENER_STATES(X)                                                                       \
+    X(LISTENER_ACCEPTING, "accepting",                                                           \
+      STATE_TO(LISTENER_YIELDING) | STATE_TO(LISTENER_EXHAUSTED) | STATE_TO(LISTENER_CLOSED))    \
+    X(LISTENER_YIELDING, "yielding", STATE_TO(LISTENER_INSISTING) | STATE_TO(LISTENER_CLOSED))   \
+    X(LISTENER_INSISTING, "insisting",                                                           \
+      STATE_TO(LISTENER_ACCEPTING) | STATE_TO(LISTENER_EXHAUSTED) | STATE_TO(LISTENER_CLOSED))   \
+    X(LISTENER_EXHAUSTED, "exhausted", STATE_TO(LISTENER_ACCEPTING) | STATE_TO(LISTENER_CLOSED)) \
+    X(LISTENER_CLOSED, "closed", 0)
+enum listener_state { LISTENER_STATES(STATE_ENUM) };
+extern const struct state_machine listener_machine;
 
 struct listener {
     uv_poll_t poll;
@@ -39,20 +54,20 @@ struct listener {
     const struct listener_events *events;
     void *owner;
     int fd;
-    bool paused;
-    bool deferred;  /* has left a turn to the others */
-    bool exhausted; /* nothing was accepted since it ran out of something */
+    uint8_t state;   /* enum listener_state */
+    bool complained; /* nothing was accepted since it ran out of something */
 };
 
-/* Begins to accept. 0 or a UV_E* with nothing opened. */
+/* Begins to accept, and takes the descriptor over. 0 or a UV_E* with nothing opened. */
 int listener_open(struct listener *listener, uv_loop_t *loop, int fd, struct timer_wheel *wheel,
                   struct metrics_slot *metrics, const struct listener_events *events,
                   void *owner) MUST_CHECK;
 
-/* A reason for a pause may be over. */
+/* A descriptor may be free again. */
 void listener_resume(struct listener *listener);
 
-/* Stops for good. May be called twice. */
+/* Takes who waits by now, share or not, and stops for good. The socket is closed at once: with the
+ * last process that does so the kernel refuses who comes. May be called twice. */
 void listener_close(struct listener *listener);
 
 #endif

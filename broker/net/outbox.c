@@ -8,6 +8,7 @@
 /* Freed as soon as it is empty. */
 struct outbox_queue {
     uint32_t count, capacity;
+    size_t bytes; /* of all items */
     struct bytes *items[];
 };
 
@@ -26,6 +27,13 @@ void outbox_deinit(struct outbox *outbox)
 uint32_t outbox_waiting(const struct outbox *outbox)
 {
     return outbox->queue ? outbox->queue->count : 0;
+}
+
+bool outbox_is_full(const struct outbox *outbox)
+{
+    const struct outbox_queue *queue = outbox->queue;
+
+    return queue && (queue->bytes >= OUTBOX_FULL_BYTES || queue->count >= OUTBOX_BATCH / 2);
 }
 
 const struct bytes *outbox_last(const struct outbox *outbox)
@@ -47,20 +55,26 @@ int outbox_put(struct outbox *outbox, struct bytes *bytes)
         }
         if (!outbox->queue) {
             queue->count = 0;
+            queue->bytes = 0;
         }
         queue->capacity = capacity;
         outbox->queue = queue;
     }
     queue->items[queue->count++] = bytes;
+    queue->bytes += bytes->len;
     return 0;
 }
 
 void outbox_replace_last(struct outbox *outbox, struct bytes *bytes)
 {
     struct outbox_queue *queue = outbox->queue;
+    struct bytes *last;
 
     assert(queue);
-    bytes_unref(queue->items[queue->count - 1]);
+    last = queue->items[queue->count - 1];
+    queue->bytes += bytes->len;
+    queue->bytes -= last->len;
+    bytes_unref(last);
     queue->items[queue->count - 1] = bytes;
 }
 
@@ -134,6 +148,7 @@ static size_t settle_waiting(struct outbox *outbox, uint32_t in_batch, size_t wr
     for (; gone < in_batch && written > 0; gone++) {
         struct bytes *item = queue->items[gone];
 
+        queue->bytes -= item->len;
         if (written < item->len) {
             begin(outbox, item, written);
             written = 0;

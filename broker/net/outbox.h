@@ -43,6 +43,11 @@ const struct bytes *outbox_last(const struct outbox *outbox);
 /* How many wait, apart from what was begun. */
 uint32_t outbox_waiting(const struct outbox *outbox);
 
+/* Whether so much waits that its cause must stop: OUTBOX_FULL_BYTES or more, or half of a batch.
+ * The bound is on bytes, since one answer may be some bytes or the whole of a task's state. */
+#define OUTBOX_FULL_BYTES 16384
+bool outbox_is_full(const struct outbox *outbox);
+
 /* Whether everything has been written. */
 static inline bool outbox_is_empty(const struct outbox *outbox)
 {

@@ -77,6 +77,7 @@ int stream_open(struct stream *stream, uv_loop_t *loop, int fd, const struct str
     }
     stream->events = events;
     stream->fd = fd;
+    stream->read_max = STREAM_READ_MAX;
     stream->connecting = stream->wants_read = stream->wants_write = false;
     return 0;
 }
@@ -129,7 +130,7 @@ ssize_t stream_read(struct stream *stream, uint8_t **ret_data)
     ssize_t n;
 
     do {
-        n = recv(stream->fd, buffer, sizeof(buffer), 0);
+        n = recv(stream->fd, buffer, stream->read_max, 0);
     } while (n < 0 && errno == EINTR);
     if (n == 0) {
         return UV_EOF;

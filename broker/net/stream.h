@@ -40,6 +40,7 @@ struct stream {
     uv_poll_t poll;
     const struct stream_events *events;
     int fd;
+    uint32_t read_max; /* bytes that one stream_read() returns at the most; set by the owner */
     bool connecting, wants_read, wants_write;
 };
 
@@ -60,7 +61,7 @@ void stream_want_write(struct stream *stream);
 
 /* Reads what is there. Bytes (> 0) and where they lie, the caller's to change until the next
  * stream_read() of any stream; 0: nothing now; UV_EOF; or another UV_E*. */
-#define STREAM_READ_MAX 65536
+#define STREAM_READ_MAX 65536 /* of read_max, which it is at first */
 ssize_t stream_read(struct stream *stream, uint8_t **ret_data) MUST_CHECK;
 
 /* Writes what the socket takes now. Bytes (0: none now), or a UV_E*. */

@@ -141,6 +141,10 @@ static void write_answer(struct node *node, const struct http_request *request,
     http_response_write(text, response);
 }
 
+static void on_begun(struct connection *connection)
+{
+}
+
 static void on_request(struct connection *connection, const struct http_request *request)
 {
     struct http_response response = {.close = !http_request_keeps_alive(request) ||
@@ -197,6 +201,7 @@ static void on_closed(struct connection *connection)
 
 /* Nobody is upgraded to WebSocket, and so the events of one are left out. */
 static const struct connection_events connection_events = {
+    .on_begun = on_begun,
     .on_request = on_request,
     .on_flush_due = on_flush_due,
     .on_ending = on_ending,

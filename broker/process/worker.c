@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "broker/net/listener.h"
 #include "broker/process/control.h"
@@ -110,13 +109,6 @@ static const struct control_events control_events = {
 
 /* ── Accepting ───────────────────────────────────────────────────────────────────────────────── */
 
-static bool may_accept(void *owner)
-{
-    const struct worker *worker = owner;
-
-    return sessions_have_room(worker->sessions);
-}
-
 static bool is_over_share(void *owner)
 {
     const struct worker *worker = owner;
@@ -134,16 +126,11 @@ static void on_accept(void *owner, int fd, const struct sockaddr *peer)
     sessions_accept(worker->sessions, fd, peer);
 }
 
-/* The last copy of the socket that is closed ends the kernel's taking connections. */
 static void on_listener_closed(void *owner)
 {
-    struct worker *worker = owner;
-
-    close(worker->inherited->listen_fd);
 }
 
 static const struct listener_events listener_events = {
-    .may_accept = may_accept,
     .is_over_share = is_over_share,
     .on_accept = on_accept,
     .on_closed = on_listener_closed,

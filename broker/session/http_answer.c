@@ -62,7 +62,7 @@ static void respond(const struct front *front, struct connection *connection,
                     const struct http_request *request, const struct http_answer *answer,
                     const char *code, const char *message)
 {
-    const bool close = answer->close || !http_request_keeps_alive(request);
+    const bool close = answer->close || connection->is_last || !http_request_keeps_alive(request);
     const bool is_head = http_request_method(request) == HTTP_METHOD_HEAD;
     const char *type = answer->content_type ? answer->content_type : "application/json";
     struct text headers = TEXT_EMPTY, text = TEXT_EMPTY;

@@ -272,6 +272,12 @@ struct poll *poller_request(const struct front *front, struct connection *connec
     return ask_hub(front, connection, request, task_id, len, on_done);
 }
 
+void poller_give_up(struct poll *poll)
+{
+    hub_unsubscribe(poll->front->hub, &poll->subscription);
+    on_failed(&poll->subscription);
+}
+
 void poller_cancel(struct poll *poll)
 {
     if (poll) {

@@ -23,6 +23,9 @@ struct poll *poller_request(const struct front *front, struct connection *connec
                             const struct http_request *request, struct span encoded_task_id,
                             void (*on_done)(struct connection *connection));
 
+/* Answers 503 now, as when the state stays out of reach; `on_done` comes first. */
+void poller_give_up(struct poll *poll);
+
 /* Gives a poll up whose connection is over. Accepts NULL. */
 void poller_cancel(struct poll *poll);
 

@@ -14,6 +14,9 @@
 
 #define WS_PATH "/ws/progress"
 
+/* When the broker stops: what a client that has just connected has to send its request. */
+#define ARRIVAL_GRACE_MS 1000
+
 static struct session *session_of(struct connection *connection)
 {
     return CONTAINER_OF(connection, struct session, connection);
@@ -27,12 +30,23 @@ static void set_deadline(struct session *session, uint32_t in_ms)
     timer_set(front->wheel, &session->timer, uv_now(front->loop) + in_ms);
 }
 
-static void end_handshake(struct session *session)
+/* The client has this long at the most. */
+static void limit_deadline(struct session *session, uint32_t in_ms)
 {
-    if (!session->handshake_is_over) {
-        session->handshake_is_over = true;
-        session->settings->events->on_handshake_over(session);
+    if (session->timer.due_ms > uv_now(session->settings->front->loop) + in_ms) {
+        set_deadline(session, in_ms);
     }
+}
+
+/* When the broker stops: half of the time is for answers, the rest for taking them. */
+static uint32_t half_of_shutdown(const struct session *session)
+{
+    return session->settings->front->config->shutdown_timeout_ms / 2;
+}
+
+static bool is_arriving(const struct session *session)
+{
+    return session->place == SESSION_SILENT || session->place == SESSION_BEGUN;
 }
 
 /* ── WebSocket ───────────────────────────────────────────────────────────────────────────────── */
@@ -43,9 +57,10 @@ static void refuse_upgrade(struct session *session, const struct http_request *r
     http_answer_error(session->settings->front, &session->connection, request,
                       &(struct http_answer){
                           .status = status,
-                          .headers = status == 426 ? "Upgrade: websocket\r\n"
-                                                     "Sec-WebSocket-Version: 13\r\n"
-                                                   : NULL,
+                          .headers = status == 426   ? "Upgrade: websocket\r\n"
+                                                       "Sec-WebSocket-Version: 13\r\n"
+                                     : status == 503 ? "Retry-After: 1\r\n"
+                                                     : NULL,
                           .close = true,
                       },
                       code, why);
@@ -69,6 +84,7 @@ static void upgrade(struct session *session, const struct http_request *request,
         return;
     }
     session->is_watching = true;
+    session->settings->events->on_upgrade(session);
     metric_add(front->metrics, METRIC_WEBSOCKET_CONNECTIONS, 1);
     connection_upgrade(&session->connection, bytes);
 }
@@ -92,6 +108,11 @@ static void request_upgrade(struct session *session, const struct http_request *
         refuse_upgrade(session, request, 400, "BAD_REQUEST", why);
         return;
     }
+    if (session->connection.is_last) {
+        refuse_upgrade(session, request, 503, error_code_name(ERROR_UNAVAILABLE),
+                       "this server is stopping");
+        return;
+    }
     if (!http_origin_is_allowed(session->settings->front, request)) {
         metric_add(session->settings->front->metrics, METRIC_REFUSED_ORIGIN, 1);
         refuse_upgrade(session, request, 403, "ORIGIN_NOT_ALLOWED",
@@ -111,10 +132,11 @@ static void request_upgrade(struct session *session, const struct http_request *
 
 /* ── Requests ────────────────────────────────────────────────────────────────────────────────── */
 
-static void refuse_for_limit(struct session *session, const struct http_request *request)
+static void refuse_for_limit(struct session *session, const struct http_request *request,
+                             enum session_admission admission)
 {
     const struct front *front = session->settings->front;
-    const bool of_address = session->refusal == SESSION_OVER_ADDRESS_LIMIT;
+    const bool of_address = admission == SESSION_OVER_ADDRESS_LIMIT;
     char headers[40];
 
     metric_add(front->metrics, of_address ? METRIC_REFUSED_ADDRESS_LIMIT : METRIC_REFUSED_LIMIT, 1);
@@ -142,17 +164,36 @@ static void on_poll_done(struct connection *connection)
     session_of(connection)->poll = NULL;
 }
 
+static void on_begun(struct connection *connection)
+{
+    struct session *session = session_of(connection);
+
+    if (session->place == SESSION_SILENT) {
+        session->settings->events->on_begun(session);
+    }
+}
+
+static enum session_admission admit(struct session *session)
+{
+    if (is_arriving(session)) {
+        return session->settings->events->on_arrival(session);
+    }
+    session->settings->events->on_request(session);
+    return SESSION_WELCOME;
+}
+
 static void on_request(struct connection *connection, const struct http_request *request)
 {
     struct session *session = session_of(connection);
     const struct front *front = session->settings->front;
+    const enum session_admission admission = admit(session);
     struct span path = http_request_path(request);
     struct span rest;
 
-    end_handshake(session);
-    set_deadline(session, front->config->idle_timeout_ms);
-    if (session->refusal != SESSION_WELCOME) {
-        refuse_for_limit(session, request);
+    set_deadline(session,
+                 connection->is_last ? half_of_shutdown(session) : front->config->idle_timeout_ms);
+    if (admission != SESSION_WELCOME) {
+        refuse_for_limit(session, request, admission);
         return;
     }
     rest = path_behind(path, API_PATH);
@@ -203,9 +244,13 @@ static void on_flush_due(struct connection *connection)
 static void on_ending(struct connection *connection)
 {
     struct session *session = session_of(connection);
+    const struct config *config = session->settings->front->config;
+    const bool takes_answer = session->place == SESSION_HTTP && !connection->is_shut;
 
-    end_handshake(session); /* a request that was refused unread ends it too */
-    set_deadline(session, session->settings->front->config->shutdown_timeout_ms);
+    set_deadline(session, connection->is_last ? half_of_shutdown(session)
+                          : takes_answer      ? config->idle_timeout_ms
+                                              : config->shutdown_timeout_ms);
+    session->settings->events->on_ending(session);
 }
 
 static void on_connection_closed(struct connection *connection)
@@ -213,7 +258,6 @@ static void on_connection_closed(struct connection *connection)
     struct session *session = session_of(connection);
     const struct front *front = session->settings->front;
 
-    end_handshake(session);
     if (session->is_watching) {
         watcher_end(&session->watcher);
         metric_sub(front->metrics, METRIC_WEBSOCKET_CONNECTIONS, 1);
@@ -225,6 +269,7 @@ static void on_connection_closed(struct connection *connection)
 }
 
 static const struct connection_events connection_events = {
+    .on_begun = on_begun,
     .on_request = on_request,
     .on_message = on_message,
     .on_collect = on_collect,
@@ -234,8 +279,8 @@ static const struct connection_events connection_events = {
     .on_closed = on_connection_closed,
 };
 
-/* While HTTP: the client took too long for its first request, or sent none for a while. While
- * closing: it took too long to go. */
+/* While HTTP: the client took too long for its first request, or sent none for a while; or the
+ * broker stops, and can't wait any longer for the answer. While closing: it took too long to go. */
 static void on_timer(struct timer *timer)
 {
     struct session *session = CONTAINER_OF(timer, struct session, timer);
@@ -243,7 +288,9 @@ static void on_timer(struct timer *timer)
     if (session->connection.state == CONNECTION_OPEN) {
         watcher_tick(&session->watcher);
     } else if (session->connection.state == CONNECTION_REQUEST) {
-        session_close(session, CLOSE_TIMEOUT);
+        connection_close(&session->connection, CLOSE_TIMEOUT);
+    } else if (session->connection.state == CONNECTION_ANSWERING && session->poll) {
+        poller_give_up(session->poll);
     } else {
         connection_abort(&session->connection);
     }
@@ -264,15 +311,14 @@ void session_settings_init(struct session_settings *settings, const struct front
     };
 }
 
-int session_open(struct session *session, int fd, const struct session_settings *settings,
-                 enum session_refusal refusal)
+int session_open(struct session *session, int fd, const struct session_settings *settings)
 {
     int r;
 
     session->settings = settings;
     session->poll = NULL;
-    session->refusal = (uint8_t)refusal;
-    session->is_watching = session->handshake_is_over = false;
+    session->place = SESSION_SILENT;
+    session->is_watching = false;
     r = connection_open(&session->connection, fd, &settings->connection);
     if (r < 0) {
         return r;
@@ -287,7 +333,29 @@ void session_flush(struct session *session)
     connection_flush(&session->connection);
 }
 
+bool session_is_idle(const struct session *session)
+{
+    return connection_is_idle(&session->connection);
+}
+
 void session_close(struct session *session, enum close_code code)
 {
-    connection_close(&session->connection, code);
+    struct connection *connection = &session->connection;
+    const uint32_t half_ms = half_of_shutdown(session);
+
+    if (connection->state == CONNECTION_OPEN) {
+        connection_close(connection, code);
+        return;
+    }
+    connection_finish(connection, is_arriving(session));
+    if (connection->state == CONNECTION_REQUEST) {
+        limit_deadline(session, half_ms < ARRIVAL_GRACE_MS ? half_ms : ARRIVAL_GRACE_MS);
+    } else if (connection->state != CONNECTION_CLOSED) {
+        limit_deadline(session, half_ms);
+    }
+}
+
+void session_abort(struct session *session)
+{
+    connection_abort(&session->connection);
 }

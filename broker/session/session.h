@@ -17,20 +17,41 @@
 
 struct session;
 
-/* Why a session that is served no further answers its first request with 503. */
-enum session_refusal {
+/* Whether a session is served. One that is not answers its first request with 503. */
+enum session_admission {
     SESSION_WELCOME,
     SESSION_OVER_LIMIT,         /* the worker has max-connections */
     SESSION_OVER_ADDRESS_LIMIT, /* the address has max-connections-per-address */
 };
 
 struct session_events {
-    /* The first request is complete, or the session ended before. Comes once. */
-    void (*on_handshake_over)(struct session *session);
+    /* The first request begins to come. */
+    void (*on_begun)(struct session *session);
+    /* The first request is complete: whether the session is served. Comes at most once; the session
+     * leaves SESSION_SILENT or SESSION_BEGUN. */
+    enum session_admission (*on_arrival)(struct session *session);
+    /* A further request is complete. */
+    void (*on_request)(struct session *session);
+    /* The session is a WebSocket from here on. */
+    void (*on_upgrade)(struct session *session);
+    /* The session is served no further. It may come twice. */
+    void (*on_ending)(struct session *session);
     /* session_flush() is to be called at the turn's end. */
     void (*on_flush_due)(struct session *session);
     /* The session is over, and its memory may go. */
     void (*on_closed)(struct session *session);
+};
+
+/* How far a session is, as its owner sees it, who keeps a list of each. */
+enum session_place {
+    SESSION_SILENT,   /* nothing has come */
+    SESSION_BEGUN,    /* the first request isn't complete */
+    SESSION_REFUSED,  /* it ends without having been served */
+    SESSION_HTTP,     /* served */
+    SESSION_WATCHING, /* served, as a WebSocket */
+    SESSION_ENDING,   /* was served */
+    SESSION_GONE,     /* cut off; on_closed is still to come */
+    SESSION_PLACES
 };
 
 /* What all sessions share. Borrowed. */
@@ -50,21 +71,28 @@ struct session {
         struct watcher watcher; /* when is_watching */
         struct poll *poll;      /* when not; NULL: none under way */
     };
-    uint8_t refusal; /* enum session_refusal */
-    bool is_watching, handshake_is_over;
+    uint8_t place; /* enum session_place; for the owner */
+    bool is_watching;
 };
 
 void session_settings_init(struct session_settings *settings, const struct front *front,
                            const struct session_events *events);
 
 /* Takes over an accepted socket, also on failure. 0, or a UV_E* when no event will come. */
-int session_open(struct session *session, int fd, const struct session_settings *settings,
-                 enum session_refusal refusal) MUST_CHECK;
+int session_open(struct session *session, int fd,
+                 const struct session_settings *settings) MUST_CHECK;
+
+/* Whether an HTTP client has been answered, and asks nothing now. */
+bool session_is_idle(const struct session *session);
 
 /* Writes what is due; the owner calls it at the end of the turn in which on_flush_due came. */
 void session_flush(struct session *session);
 
-/* Begins to close, within shutdown-timeout. */
+/* Begins to close, within shutdown-timeout: a WebSocket with that code. A request under way is
+ * answered first; who has just come has a second to send one. */
 void session_close(struct session *session, enum close_code code);
+
+/* Cuts the session off, without a word. */
+void session_abort(struct session *session);
 
 #endif

@@ -10,9 +10,12 @@
 
 #define MODULE "sessions"
 
-/* How many connections an address has; IPv4 and IPv6 alike. */
+/* How many looks a search for an idle session may take. */
+#define LOOKS 8
+
+/* How many connections an address has, and how many of them are served; IPv4 and IPv6 alike. */
 struct address {
-    uint32_t connections;
+    uint32_t connections, served;
     uint8_t len;
     uint8_t bytes[16];
 };
@@ -22,10 +25,11 @@ struct sessions {
     const struct sessions_events *events;
     void *owner;
     struct session_settings settings;
-    struct list all;
+    struct list places[SESSION_PLACES]; /* every session is in one of them, the oldest first */
+    uint32_t counts[SESSION_PLACES];
+    uint32_t count;    /* of all */
     struct list flush; /* those with something to write */
     struct map addresses;
-    uint32_t count, handshakes;
     bool closing;
 };
 
@@ -80,6 +84,86 @@ static void address_leave(struct sessions *sessions, struct address *address)
     }
 }
 
+/* ── Places ──────────────────────────────────────────────────────────────────────────────────── */
+
+static uint32_t count_arriving(const struct sessions *sessions)
+{
+    return sessions->counts[SESSION_SILENT] + sessions->counts[SESSION_BEGUN];
+}
+
+static bool is_served(unsigned place)
+{
+    return place == SESSION_HTTP || place == SESSION_WATCHING || place == SESSION_ENDING;
+}
+
+static uint32_t count_served(const struct sessions *sessions)
+{
+    return sessions->counts[SESSION_HTTP] + sessions->counts[SESSION_WATCHING] +
+           sessions->counts[SESSION_ENDING];
+}
+
+static void enter(struct sessions *sessions, struct session *session, enum session_place place)
+{
+    session->place = (uint8_t)place;
+    list_append(&sessions->places[place], &session->link);
+    sessions->counts[place]++;
+    ((struct address *)session->address)->served += is_served(place);
+    metric_set(sessions->front->metrics, METRIC_HANDSHAKES_IN_FLIGHT, count_arriving(sessions));
+}
+
+static void leave(struct sessions *sessions, struct session *session)
+{
+    list_remove(&session->link);
+    sessions->counts[session->place]--;
+    ((struct address *)session->address)->served -= is_served(session->place);
+    metric_set(sessions->front->metrics, METRIC_HANDSHAKES_IN_FLIGHT, count_arriving(sessions));
+}
+
+static void move(struct sessions *sessions, struct session *session, enum session_place place)
+{
+    leave(sessions, session);
+    enter(sessions, session, place);
+}
+
+static struct session *oldest(const struct sessions *sessions, enum session_place place)
+{
+    struct list *link = list_first(&sessions->places[place]);
+
+    return link ? CONTAINER_OF(link, struct session, link) : NULL;
+}
+
+static void cut_off(struct sessions *sessions, struct session *session)
+{
+    move(sessions, session, SESSION_GONE);
+    session_abort(session);
+}
+
+/* Of those whose first request isn't complete, the one that is to go. */
+static struct session *arriving_to_go(const struct sessions *sessions)
+{
+    return oldest(sessions, sessions->counts[SESSION_SILENT] >= sessions->counts[SESSION_BEGUN]
+                                ? SESSION_SILENT
+                                : SESSION_BEGUN);
+}
+
+/* Of those who are served, one that misses nothing; or NULL. A few looks are enough: who is idle
+ * stays near the front, and the others are put behind. */
+static struct session *served_to_go(struct sessions *sessions)
+{
+    struct session *session = oldest(sessions, SESSION_ENDING);
+
+    for (int i = 0; i < LOOKS && !session && sessions->counts[SESSION_HTTP] > 0; i++) {
+        struct session *next = oldest(sessions, SESSION_HTTP);
+
+        if (session_is_idle(next)) {
+            session = next;
+        } else {
+            move(sessions, next, SESSION_HTTP);
+        }
+    }
+    return session;
+}
+
 /* ── A session's events ──────────────────────────────────────────────────────────────────────── */
 
 static struct sessions *sessions_of(struct session *session)
@@ -87,13 +171,63 @@ static struct sessions *sessions_of(struct session *session)
     return CONTAINER_OF(session->settings, struct sessions, settings);
 }
 
-static void on_handshake_over(struct session *session)
+static void on_begun(struct session *session)
+{
+    move(sessions_of(session), session, SESSION_BEGUN);
+}
+
+static enum session_admission refuse(struct session *session, enum session_admission why)
 {
     struct sessions *sessions = sessions_of(session);
 
-    metric_sub(sessions->front->metrics, METRIC_HANDSHAKES_IN_FLIGHT, 1);
-    if (sessions->handshakes-- == sessions->front->config->max_handshakes) {
-        sessions->events->on_room(sessions->owner);
+    move(sessions, session, SESSION_REFUSED);
+    if (sessions->counts[SESSION_REFUSED] > SESSIONS_REFUSED_MAX) {
+        cut_off(sessions, oldest(sessions, SESSION_REFUSED));
+    }
+    return why;
+}
+
+static enum session_admission on_arrival(struct session *session)
+{
+    struct sessions *sessions = sessions_of(session);
+    const struct config *config = sessions->front->config;
+    const struct address *address = session->address;
+
+    if (config->max_connections_per_address > 0 &&
+        address->served >= config->max_connections_per_address) {
+        return refuse(session, SESSION_OVER_ADDRESS_LIMIT);
+    }
+    if (count_served(sessions) >= config->max_connections) {
+        struct session *other = served_to_go(sessions);
+
+        if (!other) {
+            return refuse(session, SESSION_OVER_LIMIT);
+        }
+        cut_off(sessions, other);
+    }
+    move(sessions, session, SESSION_HTTP);
+    return SESSION_WELCOME;
+}
+
+/* Behind those that were idle for longer. */
+static void on_request(struct session *session)
+{
+    if (session->place == SESSION_HTTP) {
+        move(sessions_of(session), session, SESSION_HTTP);
+    }
+}
+
+static void on_upgrade(struct session *session)
+{
+    move(sessions_of(session), session, SESSION_WATCHING);
+}
+
+static void on_ending(struct session *session)
+{
+    if (session->place == SESSION_HTTP || session->place == SESSION_WATCHING) {
+        move(sessions_of(session), session, SESSION_ENDING);
+    } else if (session->place == SESSION_SILENT || session->place == SESSION_BEGUN) {
+        (void)refuse(session, SESSION_WELCOME);
     }
 }
 
@@ -106,7 +240,7 @@ static void on_closed(struct session *session)
 {
     struct sessions *sessions = sessions_of(session);
 
-    list_remove(&session->link);
+    leave(sessions, session);
     list_remove(&session->flush);
     address_leave(sessions, session->address);
     mem_free(session);
@@ -119,7 +253,11 @@ static void on_closed(struct session *session)
 }
 
 static const struct session_events session_events = {
-    .on_handshake_over = on_handshake_over,
+    .on_begun = on_begun,
+    .on_arrival = on_arrival,
+    .on_request = on_request,
+    .on_upgrade = on_upgrade,
+    .on_ending = on_ending,
     .on_flush_due = on_flush_due,
     .on_closed = on_closed,
 };
@@ -138,7 +276,9 @@ struct sessions *sessions_new(const struct front *front, const struct sessions_e
     sessions->events = events;
     sessions->owner = owner;
     session_settings_init(&sessions->settings, front, &session_events);
-    list_init(&sessions->all);
+    for (size_t i = 0; i < SESSION_PLACES; i++) {
+        list_init(&sessions->places[i]);
+    }
     list_init(&sessions->flush);
     map_init(&sessions->addresses);
     return sessions;
@@ -153,34 +293,16 @@ void sessions_free(struct sessions *sessions)
     }
 }
 
-bool sessions_have_room(const struct sessions *sessions)
-{
-    return sessions->handshakes < sessions->front->config->max_handshakes;
-}
-
-static enum session_refusal refusal_of(const struct sessions *sessions,
-                                       const struct address *address)
-{
-    const struct config *config = sessions->front->config;
-
-    if (sessions->count >= config->max_connections) {
-        return SESSION_OVER_LIMIT;
-    }
-    if (config->max_connections_per_address > 0 &&
-        address->connections > config->max_connections_per_address) {
-        return SESSION_OVER_ADDRESS_LIMIT;
-    }
-    return SESSION_WELCOME;
-}
-
 static void count_in(struct sessions *sessions, struct session *session)
 {
-    list_append(&sessions->all, &session->link);
     sessions->count++;
-    sessions->handshakes++;
     metric_add(sessions->front->metrics, METRIC_CONNECTIONS, 1);
     metric_add(sessions->front->metrics, METRIC_CONNECTIONS_ACCEPTED, 1);
-    metric_add(sessions->front->metrics, METRIC_HANDSHAKES_IN_FLIGHT, 1);
+    enter(sessions, session, SESSION_SILENT);
+    if (count_arriving(sessions) > sessions->front->config->max_handshakes) {
+        metric_add(sessions->front->metrics, METRIC_REFUSED_HANDSHAKES, 1);
+        cut_off(sessions, arriving_to_go(sessions));
+    }
 }
 
 void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *peer)
@@ -198,7 +320,7 @@ void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *p
     list_init(&session->link);
     list_init(&session->flush);
     session->address = address;
-    r = session_open(session, fd, &sessions->settings, refusal_of(sessions, address));
+    r = session_open(session, fd, &sessions->settings);
     if (r < 0) {
         log_event(LOG_ERROR, MODULE, "a client could not be let in",
                   LOG_TEXT("why", uv_strerror(r)));
@@ -224,8 +346,11 @@ void sessions_flush(struct sessions *sessions)
 void sessions_close(struct sessions *sessions, enum close_code code)
 {
     sessions->closing = true;
-    LIST_EACH (link, &sessions->all) {
-        session_close(CONTAINER_OF(link, struct session, link), code);
+    /* From the end, since what is closed moves on: each is told once. */
+    for (size_t i = SESSION_GONE; i-- > 0;) {
+        LIST_EACH (link, &sessions->places[i]) {
+            session_close(CONTAINER_OF(link, struct session, link), code);
+        }
     }
     if (sessions->count == 0) {
         sessions->events->on_empty(sessions->owner);

@@ -4,9 +4,15 @@
  * Hands on   each to session_open(); those with something to write to session_flush()
  * Owns       the sessions, and the count of connections of each address
  *
- * Limits. Over max-connections, and over an address' share of them, a client is let in only to be
- * told 503 with a Retry-After. While max-handshakes clients have not finished their first request
- * nobody is accepted, so that the loop serves those who are in.
+ * Limits. Each kind of session has descriptors of its own, so that none can take another's:
+ *   max-handshakes   whose first request isn't complete. One more, and the oldest that has said
+ *                    nothing is cut off: newcomers are served, whoever else comes and says nothing.
+ *                    While more have begun a request than are silent, the oldest of those goes.
+ *   max-connections  who is served. One more, and the oldest that is about to end, or has been
+ *                    answered and asks nothing, is cut off. Without one the newcomer is told 503
+ *                    with a Retry-After; likewise over max-connections-per-address.
+ *   SESSIONS_REFUSED_MAX  who was refused, until the refusal is taken. One more, and the oldest is
+ *                    cut off.
  */
 #ifndef PROGRESSD_BROKER_SESSION_SESSIONS_H
 #define PROGRESSD_BROKER_SESSION_SESSIONS_H
@@ -17,9 +23,10 @@
 
 struct sessions;
 
+#define SESSIONS_REFUSED_MAX CONFIG_REFUSED_MAX
+
 struct sessions_events {
-    /* There is room for handshakes again, after sessions_have_room() was false; or a descriptor
-     * has become free. */
+    /* A descriptor has become free. */
     void (*on_room)(void *owner);
     /* The last session has ended, after sessions_close(). */
     void (*on_empty)(void *owner);
@@ -32,15 +39,14 @@ struct sessions *sessions_new(const struct front *front, const struct sessions_e
 /* There must be none left. Accepts NULL. */
 void sessions_free(struct sessions *sessions);
 
-bool sessions_have_room(const struct sessions *sessions);
-
 /* Takes over an accepted socket of `peer`. What goes wrong closes it, and nothing else. */
 void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *peer);
 
 /* Writes what this loop turn produced. */
 void sessions_flush(struct sessions *sessions);
 
-/* Sends everybody away. on_empty comes once, perhaps before this returns. */
+/* Sends everybody away, after the requests under way are answered. on_empty comes once, perhaps
+ * before this returns. */
 void sessions_close(struct sessions *sessions, enum close_code code);
 
 #endif

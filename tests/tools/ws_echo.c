@@ -53,6 +53,10 @@ static void refuse(struct connection *connection, const char *why)
     text_deinit(&text);
 }
 
+static void on_begun(struct connection *connection)
+{
+}
+
 static void on_request(struct connection *connection, const struct http_request *request)
 {
     const char *why = "no WebSocket handshake";
@@ -113,6 +117,7 @@ static const struct connection_settings settings = {
     .max_message = MESSAGE_MAX,
     .events =
         &(const struct connection_events){
+            .on_begun = on_begun,
             .on_request = on_request,
             .on_message = on_message,
             .on_collect = on_collect,
@@ -124,11 +129,6 @@ static const struct connection_settings settings = {
 };
 
 /* ── Accepting ───────────────────────────────────────────────────────────────────────────────── */
-
-static bool may_accept(void *owner)
-{
-    return true;
-}
 
 static bool is_over_share(void *owner)
 {
@@ -158,7 +158,6 @@ static void on_listener_closed(void *owner)
 }
 
 static const struct listener_events listener_events = {
-    .may_accept = may_accept,
     .is_over_share = is_over_share,
     .on_accept = on_accept,
     .on_closed = on_listener_closed,

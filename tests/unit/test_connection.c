@@ -201,7 +201,9 @@ static void on_flush_due(struct connection *connection)
 
 static void on_ending(struct connection *connection)
 {
-    note(fixture_of(connection), "ending");
+    if (!connection->is_shut) {
+        note(fixture_of(connection), "ending");
+    }
 }
 
 static void on_closed(struct connection *connection)
@@ -210,8 +212,12 @@ static void on_closed(struct connection *connection)
     fixture_of(connection)->closed++;
 }
 
-static const struct connection_events events = {on_request,   on_message, on_collect, on_taken,
-                                                on_flush_due, on_ending,  on_closed};
+static void on_begun(struct connection *connection)
+{
+}
+
+static const struct connection_events events = {on_begun, on_request,   on_message, on_collect,
+                                                on_taken, on_flush_due, on_ending,  on_closed};
 
 /* On the heap, so that memory it is used after closing is seen. */
 static struct fixture *open_http(void)

@@ -23,15 +23,7 @@ struct fixture {
     int closed;
     int accepted[CLIENTS_MAX], accepted_count;
     int clients[CLIENTS_MAX], client_count;
-    uint32_t room; /* how many may still be accepted */
 };
-
-static bool may_accept(void *owner)
-{
-    const struct fixture *fixture = owner;
-
-    return fixture->room > 0;
-}
 
 static bool is_over_share(void *owner)
 {
@@ -48,7 +40,6 @@ static void on_accept(void *owner, int fd, const struct sockaddr *peer)
     cr_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
     cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     fixture->accepted[fixture->accepted_count++] = fd;
-    fixture->room--;
 }
 
 static void on_closed(void *owner)
@@ -56,14 +47,13 @@ static void on_closed(void *owner)
     ((struct fixture *)owner)->closed++;
 }
 
-static const struct listener_events events = {may_accept, is_over_share, on_accept, on_closed};
+static const struct listener_events events = {is_over_share, on_accept, on_closed};
 
 static void set_up(struct fixture *fixture)
 {
     socklen_t len = sizeof(fixture->address);
 
     memset(fixture, 0, sizeof(*fixture));
-    fixture->room = UINT32_MAX;
     cr_assert_eq(uv_loop_init(&fixture->loop), 0);
     timer_wheel_init(&fixture->wheel, uv_now(&fixture->loop));
     fixture->address =
@@ -114,8 +104,7 @@ static void tear_down(struct fixture *fixture)
     cr_assert_eq(fixture->closed, 1);
     cr_assert_eq(fixture->wheel.armed, 0);
     cr_assert_eq(uv_loop_close(&fixture->loop), 0);
-    cr_assert_neq(fcntl(fixture->fd, F_GETFD), -1, "the socket is the supervisor's");
-    close(fixture->fd);
+    cr_assert_eq(fcntl(fixture->fd, F_GETFD), -1, "the descriptor is closed");
     for (int i = 0; i < fixture->accepted_count; i++) {
         close(fixture->accepted[i]);
     }
@@ -171,32 +160,6 @@ Test(listener, a_client_that_has_gone_again_stops_nothing)
 }
 
 /* ── Pauses ──────────────────────────────────────────────────────────────────────────────────── */
-
-Test(listener, stops_when_there_is_no_room_until_it_is_told)
-{
-    struct fixture fixture;
-
-    set_up(&fixture);
-    fixture.room = 2;
-    connect_clients(&fixture, 5);
-    turn(&fixture);
-    turn(&fixture);
-    cr_assert_eq(fixture.accepted_count, 2);
-    cr_assert(is_paused(&fixture));
-    cr_assert(!uv_is_active((uv_handle_t *)&fixture.listener.poll), "doesn't spin");
-    listener_resume(&fixture.listener);
-    turn(&fixture);
-    cr_assert_eq(fixture.accepted_count, 2, "there is still no room");
-    pass(&fixture, 60000);
-    turn(&fixture);
-    cr_assert_eq(fixture.accepted_count, 2, "and time doesn't make any");
-    fixture.room = 10;
-    listener_resume(&fixture.listener);
-    cr_assert(!is_paused(&fixture));
-    turn(&fixture);
-    cr_assert_eq(fixture.accepted_count, 5);
-    tear_down(&fixture);
-}
 
 /* No further descriptor can be opened. */
 static struct rlimit use_up_descriptors(void)
@@ -313,29 +276,84 @@ Test(listener, within_its_share_accepts_at_once)
 
 /* ── The end ─────────────────────────────────────────────────────────────────────────────────── */
 
-Test(listener, accepts_nobody_once_it_is_closed)
+static int try_to_connect(struct fixture *fixture)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int error =
+        connect(fd, (struct sockaddr *)&fixture->address, sizeof(fixture->address)) < 0 ? errno : 0;
+
+    close(fd);
+    return error;
+}
+
+Test(listener, takes_who_waits_when_it_closes_and_who_comes_is_refused)
+{
+    for (int over_share = 0; over_share < 2; over_share++) {
+        struct fixture fixture;
+
+        set_up(&fixture);
+        fixture.is_over_share = over_share;
+        connect_clients(&fixture, 1);
+        turn(&fixture); /* over the share it yields now */
+        connect_clients(&fixture, 100);
+        listener_close(&fixture.listener);
+        cr_assert_eq(fixture.accepted_count, 101);
+        cr_assert_eq(try_to_connect(&fixture), ECONNREFUSED, "nobody else has the socket");
+        tear_down(&fixture);
+    }
+}
+
+Test(listener, can_be_closed_while_descriptors_are_out)
+{
+    struct fixture fixture;
+    struct rlimit limit;
+
+    set_up(&fixture);
+    connect_clients(&fixture, 1);
+    limit = use_up_descriptors();
+    turn(&fixture);
+    cr_assert(is_paused(&fixture));
+    listener_close(&fixture.listener);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert(!is_paused(&fixture));
+    tear_down(&fixture);
+}
+
+Test(listener, over_its_share_takes_all_that_wait_once_the_others_did_not)
 {
     struct fixture fixture;
 
     set_up(&fixture);
-    listener_close(&fixture.listener);
-    connect_clients(&fixture, 1);
+    fixture.is_over_share = true;
+    connect_clients(&fixture, 200); /* more than a turn takes */
     turn(&fixture);
-    turn(&fixture);
-    cr_assert_eq(fixture.accepted_count, 0);
+    pass(&fixture, 2 * TIMER_WHEEL_TICK_MS);
+    for (int i = 0; i < 10; i++) {
+        turn(&fixture);
+    }
+    cr_assert_eq(fixture.accepted_count, 200, "without a pause for each turn");
     tear_down(&fixture);
 }
 
-Test(listener, can_be_closed_during_each_pause)
+Test(listener, moves_between_states_as_its_header_says)
 {
-    for (int kind = 0; kind < 2; kind++) {
-        struct fixture fixture;
+    static const char *const allowed[LISTENER_CLOSED + 1][4] = {
+        [LISTENER_ACCEPTING] = {"yielding", "exhausted", "closed"},
+        [LISTENER_YIELDING] = {"insisting", "closed"},
+        [LISTENER_INSISTING] = {"accepting", "exhausted", "closed"},
+        [LISTENER_EXHAUSTED] = {"accepting", "closed"},
+    };
 
-        set_up(&fixture);
-        fixture.is_over_share = kind == 0;
-        fixture.room = 0;
-        connect_clients(&fixture, 1);
-        turn(&fixture);
-        tear_down(&fixture);
+    for (unsigned from = 0; from <= LISTENER_CLOSED; from++) {
+        for (unsigned to = 0; to <= LISTENER_CLOSED; to++) {
+            bool expected = false;
+
+            for (int i = 0; i < 4 && allowed[from][i]; i++) {
+                expected =
+                    expected || strcmp(allowed[from][i], state_name(&listener_machine, to)) == 0;
+            }
+            cr_assert_eq(state_may_move(&listener_machine, from, to), expected, "%u to %u", from,
+                         to);
+        }
     }
 }

@@ -188,6 +188,15 @@ static bool is_let_in(const char *answer)
 
 /* ── Limits ──────────────────────────────────────────────────────────────────────────────────── */
 
+/* A client that was upgraded, so that it is never idle. */
+static int watch(struct fixture *fixture, const char *ip)
+{
+    int client = enter(fixture, ip);
+
+    cr_assert_eq(strncmp(ask(fixture, client, UPGRADE), "HTTP/1.1 101 ", 13), 0);
+    return client;
+}
+
 Test(sessions, over_max_connections_a_client_is_told_when_to_come_back)
 {
     struct fixture fixture;
@@ -195,14 +204,13 @@ Test(sessions, over_max_connections_a_client_is_told_when_to_come_back)
 
     set_up(&fixture);
     fixture.config.max_connections = 2;
-    first = enter(&fixture, "10.0.0.1");
-    second = enter(&fixture, "10.0.0.2");
+    first = watch(&fixture, "10.0.0.1");
+    second = watch(&fixture, "10.0.0.2");
     third = enter(&fixture, "10.0.0.3");
     cr_assert(is_busy(ask(&fixture, third, UPGRADE)));
     cr_assert(has_ended(third));
-    cr_assert(is_let_in(ask(&fixture, first, GET)));
-    cr_assert(is_let_in(ask(&fixture, second, GET)));
     cr_assert_eq(metric(&fixture, METRIC_REFUSED_LIMIT), 1);
+    cr_assert(!has_ended(first) && !has_ended(second));
     close(third);
     close(second);
     turn(&fixture);
@@ -210,6 +218,56 @@ Test(sessions, over_max_connections_a_client_is_told_when_to_come_back)
     cr_assert(is_let_in(ask(&fixture, fourth, GET)), "there is room again");
     close(first);
     close(fourth);
+    tear_down(&fixture);
+}
+
+Test(sessions, over_max_connections_who_is_idle_makes_room)
+{
+    struct fixture fixture;
+    int watching, idle, ending, fourth, fifth;
+
+    set_up(&fixture);
+    fixture.config.max_connections = 3;
+    idle = enter(&fixture, "10.0.0.1");
+    watching = watch(&fixture, "10.0.0.2");
+    ending = enter(&fixture, "10.0.0.3");
+    ask(&fixture, idle, GET);
+    ask(&fixture, ending, "GET /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    fourth = enter(&fixture, "10.0.0.4");
+    cr_assert(is_let_in(ask(&fixture, fourth, GET)));
+    cr_assert(!has_ended(idle), "who is about to end goes first");
+    fifth = enter(&fixture, "10.0.0.5");
+    cr_assert(is_let_in(ask(&fixture, fifth, GET)));
+    cr_assert(has_ended(idle));
+    cr_assert(!has_ended(watching) && !has_ended(fourth));
+    cr_assert_eq(metric(&fixture, METRIC_CONNECTIONS), 3);
+    close(idle);
+    close(watching);
+    close(ending);
+    close(fourth);
+    close(fifth);
+    tear_down(&fixture);
+}
+
+Test(sessions, who_is_refused_holds_no_more_than_a_few_descriptors)
+{
+    struct fixture fixture;
+    int clients[SESSIONS_REFUSED_MAX + 10], inside;
+
+    set_up(&fixture);
+    fixture.config.max_connections = 1;
+    inside = watch(&fixture, "10.0.0.1");
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        clients[i] = enter(&fixture, "10.0.0.2");
+        /* Some over the limit, some with a request that is none. They don't leave. */
+        ask(&fixture, clients[i], i % 2 ? GET : "nonsense\r\n\r\n");
+    }
+    cr_assert_eq(metric(&fixture, METRIC_CONNECTIONS), 1 + SESSIONS_REFUSED_MAX);
+    cr_assert(!has_ended(inside));
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        close(clients[i]);
+    }
+    close(inside);
     tear_down(&fixture);
 }
 
@@ -247,29 +305,55 @@ Test(sessions, over_its_share_an_address_is_told_so_and_no_other)
     }
 }
 
-Test(sessions, have_no_room_while_too_many_have_not_finished_their_first_request)
+Test(sessions, over_max_handshakes_the_oldest_that_has_said_nothing_goes)
 {
     struct fixture fixture;
-    int clients[3];
+    int begun, first, second, third;
 
     set_up(&fixture);
     fixture.config.max_handshakes = 3;
-    for (int i = 0; i < 3; i++) {
-        cr_assert(sessions_have_room(fixture.sessions));
-        clients[i] = enter(&fixture, "10.0.0.1");
-    }
-    cr_assert(!sessions_have_room(fixture.sessions));
-    cr_assert_eq(fixture.room, 0);
-    ask(&fixture, clients[0], "GET /nowhere HT");
-    cr_assert(!sessions_have_room(fixture.sessions));
-    ask(&fixture, clients[0], "TP/1.1\r\nHost: h\r\n\r\n");
-    cr_assert(sessions_have_room(fixture.sessions));
-    cr_assert_eq(fixture.room, 1, "and the owner was told");
-    close(clients[1]);
+    begun = enter(&fixture, "10.0.0.1");
+    first = enter(&fixture, "10.0.0.1");
+    second = enter(&fixture, "10.0.0.1");
+    ask(&fixture, begun, "GET /nowhere HT");
+    third = enter(&fixture, "10.0.0.2");
+    cr_assert_eq(metric(&fixture, METRIC_HANDSHAKES_IN_FLIGHT), 3);
     turn(&fixture);
-    cr_assert_geq(fixture.room, 2, "a descriptor is free");
-    close(clients[0]);
-    close(clients[2]);
+    cr_assert(has_ended(first));
+    cr_assert(!has_ended(second) && !has_ended(begun));
+    cr_assert_eq(metric(&fixture, METRIC_REFUSED_HANDSHAKES), 1);
+    cr_assert(is_let_in(ask(&fixture, third, GET)));
+    cr_assert(is_let_in(ask(&fixture, begun, "TP/1.1\r\nHost: h\r\n\r\n")));
+    cr_assert_eq(metric(&fixture, METRIC_HANDSHAKES_IN_FLIGHT), 1);
+    close(begun);
+    close(first);
+    close(second);
+    close(third);
+    tear_down(&fixture);
+}
+
+Test(sessions, a_byte_does_not_shut_newcomers_out)
+{
+    struct fixture fixture;
+    int clients[8], newcomer;
+
+    set_up(&fixture);
+    fixture.config.max_handshakes = 4;
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        clients[i] = enter(&fixture, "10.0.0.1");
+        ask(&fixture, clients[i], "G");
+    }
+    newcomer = enter(&fixture, "10.0.0.2");
+    for (size_t i = 0; i < 3; i++) {
+        close(clients[i]);
+        clients[i] = enter(&fixture, "10.0.0.1");
+        ask(&fixture, clients[i], "G");
+    }
+    cr_assert(is_let_in(ask(&fixture, newcomer, GET)));
+    for (size_t i = 0; i < ARRAY_LEN(clients); i++) {
+        close(clients[i]);
+    }
+    close(newcomer);
     tear_down(&fixture);
 }
 
@@ -348,8 +432,8 @@ Test(sessions, closing_sends_everybody_away_and_says_when_all_have_gone)
 
     set_up(&fixture);
     idle = enter(&fixture, "10.0.0.1");
-    watching = enter(&fixture, "10.0.0.2");
-    ask(&fixture, watching, UPGRADE);
+    ask(&fixture, idle, GET);
+    watching = watch(&fixture, "10.0.0.2");
     sessions_close(fixture.sessions, CLOSE_SERVICE_RESTART);
     turn(&fixture);
     cr_assert(has_ended(idle));
@@ -363,6 +447,39 @@ Test(sessions, closing_sends_everybody_away_and_says_when_all_have_gone)
     turn(&fixture);
     cr_assert_eq(fixture.empty, 1);
     close(idle);
+    fixture.empty = 0; /* tear_down() closes once more, with nobody there */
+    tear_down(&fixture);
+}
+
+Test(sessions, closing_answers_what_has_come_and_who_has_just_come)
+{
+    struct fixture fixture;
+    int unread, newcomer, silent;
+    char answer[4096];
+    ssize_t n;
+
+    set_up(&fixture);
+    unread = enter(&fixture, "10.0.0.1");
+    newcomer = enter(&fixture, "10.0.0.2");
+    silent = enter(&fixture, "10.0.0.3");
+    cr_assert_eq(write(unread, GET, strlen(GET)), (ssize_t)strlen(GET));
+    sessions_close(fixture.sessions, CLOSE_SERVICE_RESTART);
+    turn(&fixture);
+    n = read(unread, answer, sizeof(answer) - 1);
+    cr_assert_gt(n, 0, "what was sent before is answered");
+    answer[n] = '\0';
+    cr_assert(is_let_in(answer) && strstr(answer, "Connection: close"));
+    cr_assert(has_ended(unread));
+    cr_assert(!has_ended(newcomer) && !has_ended(silent));
+    cr_assert(strstr(ask(&fixture, newcomer, UPGRADE), "HTTP/1.1 503 "));
+    cr_assert(has_ended(newcomer));
+    pass(&fixture, 1200);
+    cr_assert(has_ended(silent));
+    close(unread);
+    close(newcomer);
+    turn(&fixture);
+    cr_assert_eq(fixture.empty, 1);
+    close(silent);
     fixture.empty = 0; /* tear_down() closes once more, with nobody there */
     tear_down(&fixture);
 }
