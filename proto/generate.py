@@ -469,6 +469,11 @@ def payload_table(protocol):
     return markdown_table(["type", "member of the payload", "is"], rows)
 
 
+def meaning(entry):
+    """What it means; `coming` says that nothing sends it yet."""
+    return entry["meaning"] + (" (coming: not sent yet)" if entry.get("coming") else "")
+
+
 def meanings_table(entries, head):
     return markdown_table([head, "meaning"], [[code(k), v] for k, v in entries.items()])
 
@@ -480,14 +485,14 @@ def documents(protocol):
         "client": client_table(protocol),
         "payloads": payload_table(protocol),
         "errors": markdown_table(["code", "again later?", "meaning"],
-                                 [[code(k), "yes" if v["retryable"] else "no", v["meaning"]]
+                                 [[code(k), "yes" if v["retryable"] else "no", meaning(v)]
                                   for k, v in errors.items()]),
         "http": markdown_table(["code", "status", "meaning"],
-                               [[code(k), str(v["status"]), v["meaning"]]
+                               [[code(k), str(v["status"]), meaning(v)]
                                 for k, v in http.items()]),
         "unsubscribed": meanings_table(protocol["unsubscribedReasons"], "reason"),
         "close": markdown_table(["code", "name", "meaning"],
-                                [[k, code(v["name"]), v["meaning"]] for k, v in close.items()]),
+                                [[k, code(v["name"]), meaning(v)] for k, v in close.items()]),
     }
 
 

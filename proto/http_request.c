@@ -45,7 +45,7 @@ static const struct {
     [HTTP_HEADER_LAST_EVENT_ID] = {"Last-Event-ID", false},
     [HTTP_HEADER_SEC_WEBSOCKET_KEY] = {"Sec-WebSocket-Key", false},
     [HTTP_HEADER_SEC_WEBSOCKET_VERSION] = {"Sec-WebSocket-Version", false},
-    [HTTP_HEADER_ACCESS_CONTROL_REQUEST_METHOD] = {"Access-Control-Request-Method", false},
+    [HTTP_HEADER_ACCESS_CONTROL_REQUEST_HEADERS] = {"Access-Control-Request-Headers", true},
     [HEADER_CONTENT_LENGTH] = {"Content-Length", false},
     [HEADER_TRANSFER_ENCODING] = {"Transfer-Encoding", false},
 };

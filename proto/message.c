@@ -113,7 +113,6 @@ static int read_type(struct reading *reading)
 
 /* ── The tasks it names ──────────────────────────────────────────────────────────────────────── */
 
-#define TASK_ID_RULE "must be 1 to %d of A-Z a-z 0-9 . _ ~ : -"
 #define REV_RULE "must be one that a message came with"
 
 static int read_one_task_id(struct reading *reading, const char *default_task_id)
@@ -131,8 +130,8 @@ static int read_one_task_id(struct reading *reading, const char *default_task_id
         return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "taskId must be a string");
     }
     if (task->task_id[0] == '\0') {
-        return message_refuse(&reading->error, ERROR_INVALID_TASK_ID, "taskId " TASK_ID_RULE,
-                              TASK_ID_MAX);
+        return message_refuse(&reading->error, ERROR_INVALID_TASK_ID,
+                              "taskId must be " TASK_ID_FORM);
     }
     return 0;
 }
@@ -369,8 +368,8 @@ int client_message_next_task(const struct client_message *message, struct client
     read_named_task_id(id, task.task_id);
     if (task.task_id[0] == '\0') {
         *ret_error = error;
-        return message_refuse(ret_error, ERROR_INVALID_TASK_ID, "taskIds[%u] " TASK_ID_RULE, index,
-                              TASK_ID_MAX);
+        return message_refuse(ret_error, ERROR_INVALID_TASK_ID, "taskIds[%u] must be " TASK_ID_FORM,
+                              index);
     }
     if (rev.kind != JSON_NULL) {
         if (rev_parse(without_quotes(rev), &task.rev) != 0) {

@@ -67,13 +67,13 @@ end
 -- everything else.
 local function task_id_of(key)
     local prefix, id = match(key, "^([A-Za-z0-9_-]+:)([A-Za-z0-9._~:-]+)$")
-    if id and #prefix <= PREFIX_MAX and #id <= TASK_ID_MAX then
+    if id and #prefix <= PREFIX_MAX and #id <= TASK_ID_MAX and id ~= "." and id ~= ".." then
         return id
     end
 end
 
 local KEY_MUST = "the key must be a prefix that ends in its only colon, and a task id: 1 to "
-    .. TASK_ID_MAX .. " of A-Z a-z 0-9 . _ ~ : -"
+    .. TASK_ID_MAX .. " of A-Z a-z 0-9 . _ ~ : -, and neither . nor .."
 
 -- ── JSON ─────────────────────────────────────────────────────────────────────────────────────────
 -- cjson checks the structure, literals, escapes (lone surrogates too) and depth. It also accepts

@@ -5,7 +5,7 @@ static bool is_alphanumeric(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-bool task_id_is_valid(const char *text, size_t len)
+bool task_id_beginning_is_valid(const char *text, size_t len)
 {
     if (len == 0 || len > TASK_ID_MAX) {
         return false;
@@ -16,6 +16,13 @@ bool task_id_is_valid(const char *text, size_t len)
         }
     }
     return true;
+}
+
+bool task_id_is_valid(const char *text, size_t len)
+{
+    const bool is_step = (len == 1 || len == 2) && text[0] == '.' && text[len - 1] == '.';
+
+    return !is_step && task_id_beginning_is_valid(text, len);
 }
 
 bool prefix_is_valid(const char *text, size_t len)

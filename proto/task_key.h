@@ -13,8 +13,15 @@
 /* The longest key or channel; PREFIX_MAX counts the colon. */
 #define TASK_KEY_MAX (PREFIX_MAX + TASK_ID_MAX)
 
-/* 1 to 128 of A-Z a-z 0-9 . _ ~ : - */
+/* What a task id must be, for whoever is told so. */
+#define TASK_ID_FORM "1 to 128 of A-Z a-z 0-9 . _ ~ : -, and neither . nor .."
+
+/* Whether it is TASK_ID_FORM. `.` and `..` are not, since nobody could ask for them by HTTP: they
+ * are steps within a path (RFC 3986, 5.2.4). */
 bool task_id_is_valid(const char *text, size_t len);
+
+/* Whether a task id may begin so: as above, but for `.` and `..`. */
+bool task_id_beginning_is_valid(const char *text, size_t len);
 
 /* [A-Za-z0-9_-]+: of at most PREFIX_MAX. */
 bool prefix_is_valid(const char *text, size_t len);

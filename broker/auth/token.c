@@ -43,7 +43,7 @@ void token_unref_at(struct token **token)
 static bool name_is_valid(const char *name, size_t len)
 {
     if (len > 0 && name[len - 1] == '*') {
-        return len == 1 || task_id_is_valid(name, len - 1);
+        return len == 1 || task_id_beginning_is_valid(name, len - 1);
     }
     return task_id_is_valid(name, len);
 }

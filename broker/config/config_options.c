@@ -62,7 +62,8 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "much earlier, `exp` that much later.", NULL},
     {"allowed-origins", "LIST", &config_type_origins, MEMBER(allowed_origins), "", NO_RANGE,
      "Web pages that may connect: origins like https://app.example.com, separated by\n"
-     "commas or spaces, and instead of the default; * is any.",
+     "commas or spaces, and instead of the default. null: pages that have no origin,\n"
+     "such as local files; *: any page.",
      "pages of the host and port that the client connects to"},
     {"web-root", "DIR", &config_type_text, MEMBER(web_root), NULL, NO_RANGE,
      "A folder whose files are served besides, at /: a page that watches tasks. All of\n"

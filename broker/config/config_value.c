@@ -299,10 +299,11 @@ static int origins_read(const struct config_range *range, const char *text, void
     int rc = origins_add(member, text, &fault);
 
     if (rc == ORIGIN_INVALID) {
-        return invalid(why,
-                       "must be origins, scheme://host[:port] without a path, or *; \"%.*s\" "
-                       "is none",
-                       (int)(fault.len < 100 ? fault.len : 100), fault.at);
+        return invalid(
+            why,
+            "must be origins, scheme://host[:port] without a path, or * or null; \"%.*s\" "
+            "is none",
+            (int)(fault.len < 100 ? fault.len : 100), fault.at);
     }
     return rc;
 }

@@ -112,12 +112,22 @@ static bool same_host(const struct origin *a, const struct origin *b)
     return a->port == b->port && strcmp(a->host, b->host) == 0;
 }
 
+/* The origin of a page that has none (RFC 6454, 6.2). */
+static bool is_null(struct span text)
+{
+    return text.len == 4 && memcmp(text.at, "null", 4) == 0;
+}
+
 static int add_one(struct origins *origins, struct span word)
 {
     struct origin origin;
 
     if (word.len == 1 && word.at[0] == '*') {
         origins->any = true;
+        return 0;
+    }
+    if (is_null(word)) {
+        origins->allows_null = true;
         return 0;
     }
     if (!read_origin(word, &origin)) {
@@ -156,6 +166,10 @@ void origins_write(const struct origins *origins, struct text *text)
         text_puts(text, "*");
         separator = " ";
     }
+    if (origins->allows_null) {
+        text_printf(text, "%snull", separator);
+        separator = " ";
+    }
     for (size_t i = 0; i < origins->count; i++) {
         const struct origin *origin = &origins->items[i];
 
@@ -171,13 +185,13 @@ bool origin_is_allowed(const struct origins *origins, struct span origin, struct
 {
     struct origin page, own;
 
-    if (origins->any) {
+    if (origins->any || (origins->allows_null && is_null(origin))) {
         return true;
     }
     if (!read_origin(origin, &page)) {
         return false;
     }
-    if (origins->count == 0) {
+    if (origins->count == 0 && !origins->allows_null) {
         memcpy(own.scheme, page.scheme, sizeof own.scheme);
         return read_authority(host, &own) && same_host(&page, &own);
     }

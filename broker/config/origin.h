@@ -28,15 +28,17 @@ struct origin {
 };
 
 struct origins {
-    bool any; /* "*" is in the list */
+    bool any;         /* "*" is in the list */
+    bool allows_null; /* "null" is: pages from files and in sandboxed frames have no origin */
     struct origin *items;
     size_t count;
 };
 
 enum origin_outcome { ORIGIN_INVALID = 1 };
 
-/* Adds the origins of a list that is separated by commas or white space. 0; ORIGIN_INVALID and the
- * word at fault, within `list`; -ENOMEM. When it fails some of the words may have been added. */
+/* Adds the origins of a list that is separated by commas or white space; `*` and `null` are words
+ * of it. 0; ORIGIN_INVALID and the word at fault, within `list`; -ENOMEM. When it fails some of the
+ * words may have been added. */
 int origins_add(struct origins *origins, const char *list, struct span *ret_fault) MUST_CHECK;
 
 /* The list as origins_add() takes it. */
@@ -46,7 +48,9 @@ void origins_deinit(struct origins *origins);
 
 /* Whether a page of `origin` (the header's value) may use a broker that it called `host` (the Host
  * header's). With an empty list: a page of that very host and port, whatever its scheme, since TLS
- * may end in front of the broker. `null` and what is no origin at all only with "*". */
+ * may end in front of the broker. `null` only if the list has it, or "*"; what is no origin at all
+ * only with
+ * "*". */
 bool origin_is_allowed(const struct origins *origins, struct span origin, struct span host);
 
 #endif

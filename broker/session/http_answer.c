@@ -1,9 +1,17 @@
 #include "broker/session/http_answer.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "common/log.h"
 #include "proto/http_response.h"
+
+#define MODULE "http_answer"
+
+/* Longest list of headers in a preflight request. */
+#define WANTED_HEADERS_MAX 1024
 
 bool http_origin_is_allowed(const struct front *front, const struct http_request *request)
 {
@@ -11,6 +19,22 @@ bool http_origin_is_allowed(const struct front *front, const struct http_request
 
     return !origin.at || origin_is_allowed(&front->config->allowed_origins, origin,
                                            http_request_header(request, HTTP_HEADER_HOST));
+}
+
+/* Whether an entity tag ends here, perhaps behind the name of an encoding: Apache's mod_deflate and
+ * mod_brotli add theirs within the quotes. */
+static bool ends_etag(struct span text)
+{
+    static const char *const endings[] = {"\"", "-gzip\"", "-br\"", "-zstd\""};
+
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+        const size_t len = strlen(endings[i]);
+
+        if (text.len >= len && memcmp(text.at, endings[i], len) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool http_client_has(const struct http_request *request, const char *etag)
@@ -23,7 +47,7 @@ bool http_client_has(const struct http_request *request, const char *etag)
     }
     for (size_t i = 0; i + etag_len + 2 <= list.len; i++) {
         if (list.at[i] == '"' && memcmp(list.at + i + 1, etag, etag_len) == 0 &&
-            list.at[i + 1 + etag_len] == '"') {
+            ends_etag((struct span){list.at + i + 1 + etag_len, list.len - i - 1 - etag_len})) {
             return true;
         }
     }
@@ -40,7 +64,12 @@ static void write_headers(struct text *headers, const struct front *front,
                 "X-Content-Type-Options: nosniff\r\n"
                 "Vary: Origin\r\n",
                 answer->cache_control ? answer->cache_control : "private, no-cache");
-    if (origin.at && http_origin_is_allowed(front, request)) {
+    if (origin.at && !http_origin_is_allowed(front, request)) {
+        struct span host = http_request_header(request, HTTP_HEADER_HOST);
+
+        log_event(LOG_WARN, MODULE, "a page's origin is not in allowed-origins, so it can't read",
+                  LOG_SPAN("origin", origin.at, origin.len), LOG_SPAN("host", host.at, host.len));
+    } else if (origin.at) {
         text_puts(headers, "Access-Control-Allow-Origin: ");
         text_append(headers, origin.at, origin.len);
         text_puts(headers, "\r\nAccess-Control-Expose-Headers: ETag, Retry-After\r\n");
@@ -106,20 +135,44 @@ void http_answer_error(const struct front *front, struct connection *connection,
     respond(front, connection, request, answer, code, message);
 }
 
+/* The headers that the page's requests will carry: a list of names, as in the RFC's; or {NULL, 0}
+ * when it is none, or too long. All of them are allowed, since the broker reads none but its own:
+ * tools that trace requests add headers to each. */
+static struct span wanted_headers(const struct http_request *request)
+{
+    struct span list = http_request_header(request, HTTP_HEADER_ACCESS_CONTROL_REQUEST_HEADERS);
+
+    if (list.len > WANTED_HEADERS_MAX) {
+        return (struct span){NULL, 0};
+    }
+    for (size_t i = 0; i < list.len; i++) {
+        const unsigned char c = (unsigned char)list.at[i];
+
+        if (!isalnum(c) && (c == '\0' || !strchr("!#$%&'*+-.^_`|~, ", c))) {
+            return (struct span){NULL, 0};
+        }
+    }
+    return list;
+}
+
 void http_answer_preflight(const struct front *front, struct connection *connection,
                            const struct http_request *request)
 {
+    struct span wanted = wanted_headers(request);
+    char headers[256 + WANTED_HEADERS_MAX];
+
     if (!http_request_header(request, HTTP_HEADER_ORIGIN).at ||
         !http_origin_is_allowed(front, request)) {
+        metric_add(front->metrics, METRIC_REFUSED_ORIGIN, 1);
         http_answer_error(front, connection, request, &(struct http_answer){.status = 403},
                           "ORIGIN_NOT_ALLOWED", "the page's origin is not on the list");
         return;
     }
+    snprintf(headers, sizeof(headers),
+             "Access-Control-Allow-Methods: GET, HEAD\r\n"
+             "Access-Control-Allow-Headers: Authorization, If-None-Match%s%.*s\r\n"
+             "Access-Control-Max-Age: 86400\r\n",
+             wanted.len > 0 ? ", " : "", (int)wanted.len, wanted.at ? wanted.at : "");
     http_answer(front, connection, request,
-                &(struct http_answer){
-                    .status = 204,
-                    .headers = "Access-Control-Allow-Methods: GET, HEAD\r\n"
-                               "Access-Control-Allow-Headers: Authorization, If-None-Match\r\n"
-                               "Access-Control-Max-Age: 86400\r\n",
-                });
+                &(struct http_answer){.status = 204, .headers = headers});
 }

@@ -32,13 +32,14 @@ void http_answer_error(const struct front *front, struct connection *connection,
                        const struct http_request *request, const struct http_answer *answer,
                        const char *code, const char *message);
 
-/* Answers OPTIONS: a preflight request of an allowed origin gets 204 with what it may do, any other
- * 403. */
+/* Answers OPTIONS: a preflight request of an allowed origin gets 204 with what it may do (Fetch,
+ * 4.8), any other 403. */
 void http_answer_preflight(const struct front *front, struct connection *connection,
                            const struct http_request *request);
 
 /* Whether the client has what `etag` (without quotes) names: its If-None-Match lists it (RFC 9110,
- * 13.1.2; weak comparison). */
+ * 13.1.2; weak comparison), or lists what a proxy that compresses made of it: W/"etag",
+ * "etag-gzip". */
 bool http_client_has(const struct http_request *request, const char *etag);
 
 /* Whether the request's origin may use the broker; one without an Origin may, since it comes from

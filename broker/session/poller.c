@@ -145,8 +145,8 @@ static void answer(const struct front *front, struct connection *connection,
     if (task->rev.n == 0) {
         snprintf(headers, sizeof(headers), "Retry-After: %u\r\n", RETRY_MIN_S);
         http_answer_error(front, connection, request,
-                          &(struct http_answer){.status = 404, .headers = headers}, "NOT_FOUND",
-                          "the task has no state yet, or none any more");
+                          &(struct http_answer){.status = 404, .headers = headers},
+                          "TASK_NOT_FOUND", "the task has no state yet, or none any more");
         return;
     }
     rev_format(rev, &task->rev);
@@ -261,8 +261,8 @@ struct poll *poller_request(const struct front *front, struct connection *connec
     }
     if (http_percent_decode(encoded_task_id, task_id, TASK_ID_MAX, &len) != 0 ||
         !task_id_is_valid(task_id, len)) {
-        refuse(front, connection, request, 400, ERROR_INVALID_TASK_ID,
-               "a task id is 1 to 128 of A-Z a-z 0-9 . _ ~ : -", NULL);
+        refuse(front, connection, request, 400, ERROR_INVALID_TASK_ID, "a task id is " TASK_ID_FORM,
+               NULL);
         return NULL;
     }
     task_id[len] = '\0';

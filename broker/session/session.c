@@ -123,7 +123,7 @@ static void request_upgrade(struct session *session, const struct http_request *
         (http_percent_decode(encoded_task_id, task_id, TASK_ID_MAX, &len) != 0 ||
          !task_id_is_valid(task_id, len))) {
         refuse_upgrade(session, request, 400, error_code_name(ERROR_INVALID_TASK_ID),
-                       "a task id is 1 to 128 of A-Z a-z 0-9 . _ ~ : -");
+                       "a task id is " TASK_ID_FORM);
         return;
     }
     task_id[len] = '\0';

@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -87,14 +89,63 @@ static int walk(int root, const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+/* Where an open file lies, by name. False when the system can't say. */
+static bool read_place(int fd, char place[PATH_MAX])
+{
+    char link[40];
+    ssize_t len;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    len = readlink(link, place, PATH_MAX - 1);
+    if (len <= 0) {
+        return false;
+    }
+    place[len] = '\0';
+    return true;
+}
+
+/* Whether the file lies below the folder without a hidden name on the way there: a symlink may have
+ * led to it. */
+static bool lies_in_the_open(int root, int fd)
+{
+    char folder[PATH_MAX], file[PATH_MAX];
+    size_t len;
+
+    if (!read_place(root, folder) || !read_place(fd, file)) {
+        return false;
+    }
+    len = strcmp(folder, "/") == 0 ? 0 : strlen(folder);
+    return strncmp(file, folder, len) == 0 && file[len] == '/' &&
+           has_plain_components(file + len + 1);
+}
+
+/* Follows the symlinks on the way. The file, or -errno. */
+static int follow(int root, const char *path)
+{
+    struct open_how how = {.flags = READ_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    const int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (!lies_in_the_open(root, fd)) {
+        close(fd);
+        return -EACCES;
+    }
+    return fd;
+}
+
 /* The file, or -errno. */
 static int open_beneath(int root, const char *path)
 {
-    struct open_how how = {.flags = READ_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
-    long fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+    struct open_how how = {.flags = READ_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    const int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 
     if (fd >= 0) {
-        return (int)fd;
+        return fd;
+    }
+    if (errno == ELOOP) {
+        return follow(root, path);
     }
     /* EPERM: how filters that are older than the call refuse it. */
     return errno == ENOSYS || errno == EPERM ? walk(root, path) : -errno;

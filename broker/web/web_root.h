@@ -6,7 +6,8 @@
  *
  * No path leaves the folder. Once decoded a path has no NUL, no empty component and none that
  * begins with a dot, so neither `..` nor hidden files. The kernel holds what is left to the folder
- * (openat2(2), RESOLVE_BENEATH): symlinks work as long as they stay within. Where the kernel, or a
+ * (openat2(2), RESOLVE_BENEATH): symlinks work as long as they stay within, and lead to nothing
+ * that is hidden (read from /proc). Where the kernel, or a
  * container's filter, has no openat2(2), no symlink below the folder is followed at all.
  *
  * The folder itself is opened anew each time, and may be a symlink: so one that is put in its place

@@ -12,7 +12,7 @@ static bool is_task_name(const char *text)
     size_t len = strlen(text);
 
     if (len > 0 && text[len - 1] == '*') {
-        return len == 1 || task_id_is_valid(text, len - 1);
+        return len == 1 || task_id_beginning_is_valid(text, len - 1);
     }
     return task_id_is_valid(text, len);
 }
@@ -61,7 +61,7 @@ static int run(const struct command *command, int argc, char **argv)
     for (int i = 0; i < count; i++) {
         if (!is_task_name(tasks[i])) {
             command_complain(command,
-                             "a task id is 1 to 128 of A-Z a-z 0-9 . _ ~ : -, and may end in *");
+                             "a task id is " TASK_ID_FORM "; a beginning of some ends in *");
             return EXIT_USAGE;
         }
     }

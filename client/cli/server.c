@@ -53,7 +53,7 @@ int server_tokens(const struct command *command, const struct server_options *op
 bool server_task_is_valid(const struct command *command, const char *task_id)
 {
     if (!task_id_is_valid(task_id, strlen(task_id))) {
-        command_complain(command, "a task id is 1 to 128 of A-Z a-z 0-9 . _ ~ : -");
+        command_complain(command, "a task id is " TASK_ID_FORM);
         return false;
     }
     return true;

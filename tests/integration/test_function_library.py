@@ -285,7 +285,7 @@ def test_an_unknown_type_is_refused(db, kind):
     "", "progress", "progress:", ":1", "1", "pro gress:1", "progress:a b", "progress:a\n",
     "progress:!recorder", "progress:{1}", "progress:ü", "progress:a\0b", "progress:a*",
     'progress:x","type":"complete', "progress:x/../y", "progress:" + "x" * 129, "x" * 64 + ":1",
-    "prögress:1", "pro.gress:1",
+    "prögress:1", "pro.gress:1", "progress:.", "progress:..",
 ])
 def test_a_forged_key_is_refused(db, key):
     error = refusal(db, UPDATE, key=key)

@@ -104,6 +104,16 @@ def test_who_has_another_state_gets_this_one(ask, rev, form):
     assert ask(If_None_Match=form.format(rev)).status == 200
 
 
+@pytest.mark.parametrize("changed", ['W/"{}"', '"{}-gzip"', 'W/"{}-br"', '"x", W/"{}"'])
+def test_an_etag_that_a_proxy_changed_is_still_the_states(ask, rev, changed):
+    assert ask(If_None_Match=changed.format(rev)).status == 304
+
+
+@pytest.mark.parametrize("other", ['"{}0"', '"{}-x"', 'W/"x{}"', '{}'])
+def test_an_etag_of_something_else_is_not(ask, rev, other):
+    assert ask(If_None_Match=other.format(rev)).status == 200
+
+
 def test_a_new_state_has_a_new_etag(redis, ask):
     with Job(redis, "moving") as job:
         first = job.update(1)
@@ -178,7 +188,7 @@ def test_the_scheme_is_known_in_any_case(ask, broker):
 
 def test_a_task_without_state_gets_404_and_when_to_come_again(ask):
     answer = ask("nothing-yet")
-    assert (answer.status, answer.error()) == (404, "NOT_FOUND")
+    assert (answer.status, answer.error()) == (404, "TASK_NOT_FOUND")
     assert answer.headers["retry-after"] == "2"
 
 
@@ -301,6 +311,24 @@ def test_preflight_allows_the_pages_on_the_list(ask):
     assert "origin" in answer.headers["vary"].lower()
 
 
+@pytest.mark.parametrize("wanted", ["traceparent", "baggage,sentry-trace", "x-a, X-B_c!",
+                                    "authorization,traceparent,tracestate,baggage"])
+def test_preflight_allows_the_headers_that_tools_for_tracing_add(ask, wanted):
+    answer = ask(method="OPTIONS", Origin=PAGE, Access_Control_Request_Method="GET",
+                 Access_Control_Request_Headers=wanted, Authorization=None)
+    allowed = re.split(r"\s*,\s*", answer.headers["access-control-allow-headers"].lower())
+    assert {"authorization", *re.split(r"\s*,\s*", wanted.lower())} <= set(allowed)
+
+
+@pytest.mark.parametrize("wanted", ["", "a b; c", "x" * 2000, 'a"b', "a\tb"],
+                         ids=["empty", "semicolon", "long", "quote", "tab"])
+def test_preflight_repeats_nothing_that_is_no_list_of_headers(ask, wanted):
+    answer = ask(method="OPTIONS", Origin=PAGE, Access_Control_Request_Method="GET",
+                 Access_Control_Request_Headers=wanted, Authorization=None)
+    assert answer.status == 204
+    assert answer.headers["access-control-allow-headers"] == "Authorization, If-None-Match"
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "http://app.example.com", "null",
                                     PAGE + ".evil.example", PAGE + ":8443"])
 def test_other_pages_are_allowed_nothing(ask, origin):
@@ -308,6 +336,12 @@ def test_other_pages_are_allowed_nothing(ask, origin):
     assert (answer.status, answer.error()) == (403, "ORIGIN_NOT_ALLOWED")
     for answer in (answer, ask(Origin=origin)):
         assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_refused_origin_is_logged_with_the_host_it_called(ask, broker):
+    ask(Origin="https://logged.example")
+    assert eventually(lambda: broker.logged(origin="https://logged.example",
+                                            host=broker.address, level="warn"), 10)
 
 
 def test_a_page_on_the_list_may_read_answers_and_errors(ask):

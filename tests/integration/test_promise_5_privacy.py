@@ -137,7 +137,7 @@ def test_a_token_that_names_it_is_shown_the_task(broker, there, names):
 
 def test_only_who_may_watch_a_task_is_told_that_it_is_missing(broker):
     status, body, _ = ask_http(broker, "missing", broker.token("missing"))
-    assert status == 404 and json.loads(body)["error"]["code"] == "NOT_FOUND"
+    assert status == 404 and json.loads(body)["error"]["code"] == "TASK_NOT_FOUND"
 
 
 def test_the_claim_task_id_names_a_task_too(broker, there):

@@ -132,7 +132,7 @@ Test(message, a_timestamp_is_handed_on_as_it_was_written)
     }
 }
 
-#define ID_RULE "taskId must be 1 to 128 of A-Z a-z 0-9 . _ ~ : -"
+#define ID_RULE "taskId must be " TASK_ID_FORM
 #define TYPE_RULE "type must be subscribe, unsubscribe, get_state or ping"
 #define TOKEN_RULE "token must have at least one character, and no escapes"
 #define REV_RULE "rev must be one that a message came with"
@@ -184,6 +184,8 @@ Test(message, what_is_wrong_is_told_with_the_member_at_fault)
          ERROR_INVALID_MESSAGE, ""},
         {"{\"type\":\"get_state\",\"taskId\":\"\"}", ID_RULE, ERROR_INVALID_TASK_ID, ""},
         {"{\"type\":\"subscribe\",\"taskId\":\"a b\"}", ID_RULE, ERROR_INVALID_TASK_ID, ""},
+        {"{\"type\":\"subscribe\",\"taskId\":\".\"}", ID_RULE, ERROR_INVALID_TASK_ID, ""},
+        {"{\"type\":\"subscribe\",\"taskId\":\"..\"}", ID_RULE, ERROR_INVALID_TASK_ID, ""},
         {"{\"type\":\"subscribe\",\"taskId\":\"a*\"}", ID_RULE, ERROR_INVALID_TASK_ID, ""},
         {"{\"type\":\"subscribe\",\"taskId\":\"a\\u0000\"}", ID_RULE, ERROR_INVALID_TASK_ID, ""},
         {"{\"type\":\"subscribe\",\"taskId\":\"\\u00e4\"}", ID_RULE, ERROR_INVALID_TASK_ID, ""},
@@ -339,7 +341,7 @@ Test(message, one_wrong_task_of_several_is_refused_alone)
 
     expect_task(&message, &walk, "a", 0);
     expect_refused_task(&message, &walk, "", ERROR_INVALID_TASK_ID,
-                        "taskIds[1] must be 1 to 128 of A-Z a-z 0-9 . _ ~ : -");
+                        "taskIds[1] must be " TASK_ID_FORM);
     expect_refused_task(&message, &walk, "d", ERROR_INVALID_MESSAGE,
                         "revs[2] must be one that a message came with");
     expect_task(&message, &walk, "e", 9);

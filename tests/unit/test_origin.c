@@ -63,6 +63,16 @@ Test(origin, a_star_allows_everything_and_null_is_allowed_by_nothing_else)
     cr_assert_not(allowed("https://a.example", "null", "null"));
 }
 
+Test(origin, null_can_be_allowed_by_name)
+{
+    cr_assert(allowed("null", "null", "x"));
+    cr_assert(allowed("https://a.example null", "null", "x"));
+    cr_assert(allowed("https://a.example, null", "https://a.example", "x"));
+    cr_assert_not(allowed("null", "http://same.host", "same.host"), "in the place of the default");
+    cr_assert_not(allowed("null", "", "x"));
+    cr_assert_not(allowed("null", "nullx", "x"));
+}
+
 Test(origin, what_is_no_origin_is_not_allowed)
 {
     static const char *const texts[] = {"",
@@ -119,7 +129,7 @@ Test(origin, the_word_at_fault_in_a_list_is_told)
                  ORIGIN_INVALID);
     cr_assert_eq(fault.len, strlen("https://b.example/path"));
     cr_assert_eq(memcmp(fault.at, "https://b.example/path", fault.len), 0);
-    cr_assert_eq(origins_add(&origins, "null", &fault), ORIGIN_INVALID);
+    cr_assert_eq(origins_add(&origins, "Null", &fault), ORIGIN_INVALID);
     origins_deinit(&origins);
 }
 
@@ -129,12 +139,12 @@ Test(origin, a_written_list_reads_the_same)
     struct text text = TEXT_EMPTY;
     struct span fault;
 
-    cr_assert_eq(origins_add(&origins, "*,HTTPS://A.example:443 http://[::1]:81", &fault), 0);
+    cr_assert_eq(origins_add(&origins, "null,*,HTTPS://A.example:443 http://[::1]:81", &fault), 0);
     origins_write(&origins, &text);
-    cr_assert_str_eq(text.data, "* https://a.example http://[::1]:81");
+    cr_assert_str_eq(text.data, "* null https://a.example http://[::1]:81");
     cr_assert_eq(origins_add(&back, text.data, &fault), 0);
     cr_assert_eq(back.count, 2);
-    cr_assert(back.any);
+    cr_assert(back.any && back.allows_null);
     text_deinit(&text);
     origins_deinit(&origins);
     origins_deinit(&back);

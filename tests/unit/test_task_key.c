@@ -14,6 +14,18 @@ Test(task_key, a_task_id_has_1_to_128_of_its_characters)
     cr_assert_not(task_id_is_valid("", 0));
 }
 
+Test(task_key, a_step_within_a_path_is_no_task_id_but_may_begin_one)
+{
+    cr_assert_not(task_id_is_valid(".", 1));
+    cr_assert_not(task_id_is_valid("..", 2));
+    cr_assert(task_id_is_valid("...", 3));
+    cr_assert(task_id_is_valid(".a", 2));
+    cr_assert(task_id_is_valid("a.", 2));
+    cr_assert(task_id_beginning_is_valid(".", 1));
+    cr_assert(task_id_beginning_is_valid("..", 2));
+    cr_assert_not(task_id_beginning_is_valid("/", 1));
+}
+
 Test(task_key, of_all_bytes_only_those_66_are_in_a_task_id)
 {
     const char *others = "._~:-";
@@ -22,7 +34,7 @@ Test(task_key, of_all_bytes_only_those_66_are_in_a_task_id)
         char c = (char)byte;
         bool expected = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
                         (c >= 'a' && c <= 'z') || (c != '\0' && strchr(others, c));
-        cr_assert_eq(task_id_is_valid(&c, 1), expected, "byte %d", byte);
+        cr_assert_eq(task_id_beginning_is_valid(&c, 1), expected, "byte %d", byte);
     }
 }
 

@@ -255,6 +255,27 @@ static void check_links_that_lead_out(void)
     cr_expect_str_eq(found("/absolute"), "(missing)");
 }
 
+Test(web_root, no_symlink_leads_to_what_is_hidden)
+{
+    cr_assert_eq(symlink(".env", "root/env.txt") | symlink(".git", "root/git") |
+                     symlink("../.env", "root/assets/env.txt") |
+                     symlink("env.txt", "root/twice.txt"),
+                 0);
+    cr_expect_str_eq(found("/env.txt"), "(missing)");
+    cr_expect_str_eq(found("/git/config"), "(missing)");
+    cr_expect_str_eq(found("/git"), "(missing)");
+    cr_expect_str_eq(found("/assets/env.txt"), "(missing)");
+    cr_expect_str_eq(found("/twice.txt"), "(missing)");
+}
+
+Test(web_root, the_folder_itself_may_lie_below_a_hidden_one)
+{
+    cr_assert_eq(mkdir(".builds", 0700) | rename("root", ".builds/7") |
+                     symlink(".builds/7", "root") | symlink("app.js", "root/assets/latest.js"),
+                 0);
+    cr_expect_str_eq(found("/assets/latest.js"), "app");
+}
+
 Test(web_root, symlinks_work_as_long_as_they_stay_within)
 {
     make_links();
