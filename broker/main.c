@@ -16,7 +16,7 @@
 #include "broker/config/config_sources.h"
 #include "broker/config/config_transfer.h"
 #include "broker/process/child.h"
-#include "broker/process/recorder.h"
+#include "broker/process/recorder_process.h"
 #include "broker/process/redis_server.h"
 #include "broker/process/supervisor.h"
 #include "broker/process/worker.h"

@@ -13,6 +13,7 @@
 
 struct hub {
     struct hub_settings settings;
+    struct redis_link *link;
     struct watch_room room;
     struct map by_id;
     struct list watches;  /* in the order in which they are to be checked */
@@ -31,14 +32,14 @@ static uint64_t now_ms(const struct hub *hub)
 
 /* ── Taking messages up ──────────────────────────────────────────────────────────────────────── */
 
-static void on_message(void *owner, struct span channel, struct span text)
+static void on_message(void *owner, struct redis_link *redis, struct span channel, struct span text)
 {
     struct hub *hub = owner;
     struct span id = task_id_of_key(channel, hub->settings.config->redis_prefix);
     struct watch *watch = id.at ? map_get(&hub->by_id, id.at, id.len) : NULL;
 
     metric_add(hub->settings.metrics, METRIC_REDIS_MESSAGES_RECEIVED, 1);
-    if (watch) {
+    if (watch && watch->link == redis) {
         watch_take(watch, text);
     }
 }
@@ -48,7 +49,7 @@ static void on_message(void *owner, struct span channel, struct span text)
 /* Starts as many as the window takes. */
 static void sync_more(struct hub *hub)
 {
-    while (hub->room.syncing < SYNC_WINDOW && redis_link_is_up(hub->room.link) &&
+    while (hub->room.syncing < SYNC_WINDOW && redis_link_is_up(hub->link) &&
            !list_is_empty(&hub->unsynced)) {
         struct watch *watch = CONTAINER_OF(list_first(&hub->unsynced), struct watch, queue);
 
@@ -57,12 +58,21 @@ static void sync_more(struct hub *hub)
     }
 }
 
+/* A watch that is away, though its link is up, was refused: it is synced again. */
+static void sync_again(struct hub *hub, struct watch *watch)
+{
+    if (watch->state == WATCH_AWAY && !list_is_linked(&watch->queue)) {
+        list_append(&hub->unsynced, &watch->queue);
+        sync_more(hub);
+    }
+}
+
 static void on_synced(struct watch_room *room)
 {
     sync_more(CONTAINER_OF(room, struct hub, room));
 }
 
-static void on_up(void *owner)
+static void on_up(void *owner, struct redis_link *redis)
 {
     struct hub *hub = owner;
 
@@ -70,7 +80,7 @@ static void on_up(void *owner)
     sync_more(hub);
 }
 
-static void on_down(void *owner)
+static void on_down(void *owner, struct redis_link *redis)
 {
     struct hub *hub = owner;
 
@@ -78,6 +88,9 @@ static void on_down(void *owner)
     LIST_EACH (link, &hub->watches) {
         struct watch *watch = CONTAINER_OF(link, struct watch, all);
 
+        if (watch->link != redis) {
+            continue;
+        }
         watch_lose(watch);
         if (!list_is_linked(&watch->queue)) {
             list_append(&hub->unsynced, &watch->queue);
@@ -104,6 +117,7 @@ static void on_check_timer(struct timer *timer)
         list_remove(&watch->all);
         list_append(&hub->watches, &watch->all);
         watch_compare(watch);
+        sync_again(hub, watch);
     }
     timer_set(hub->settings.wheel, &hub->check_timer, now + TIMER_WHEEL_TICK_MS);
 }
@@ -134,8 +148,8 @@ static void on_watch_timer(struct timer *timer)
 
 static struct watch *begin_watch(struct hub *hub, struct span task_id)
 {
-    struct watch *watch =
-        watch_new(&hub->room, hub->settings.config->redis_prefix, task_id, on_watch_timer);
+    struct watch *watch = watch_new(&hub->room, hub->link, hub->settings.config->redis_prefix,
+                                    task_id, on_watch_timer);
 
     if (!watch) {
         return NULL;
@@ -177,6 +191,9 @@ int hub_subscribe(struct hub *hub, struct subscription *subscription, const char
     if (!timer_is_set(&watch->timer) || list_first(&watch->waiting) == &subscription->link) {
         timer_set(hub->settings.wheel, &watch->timer, now_ms(hub) + HUB_PATIENCE_MS);
     }
+    if (watch->state == WATCH_AWAY && !list_is_linked(&watch->queue)) {
+        list_prepend(&hub->unsynced, &watch->queue);
+    }
     sync_more(hub);
     return 0;
 }
@@ -204,7 +221,7 @@ static void finish_closing(struct hub *hub)
     void (*on_closed)(void *) = hub->settings.on_closed;
     void *owner = hub->settings.owner;
 
-    if (hub->room.link || hub->room.leaving > 0) {
+    if (hub->link || hub->room.leaving > 0) {
         return;
     }
     map_deinit(&hub->by_id);
@@ -221,11 +238,11 @@ static void on_watch_freed(struct watch_room *room)
     }
 }
 
-static void on_link_closed(void *owner)
+static void on_link_closed(void *owner, struct redis_link *redis)
 {
     struct hub *hub = owner;
 
-    hub->room.link = NULL;
+    hub->link = NULL;
     finish_closing(hub);
 }
 
@@ -255,15 +272,16 @@ struct hub *hub_open(const struct hub_settings *settings)
     list_init(&hub->unsynced);
     hub->down_since_ms = hub->checked_ms = now_ms(hub);
     timer_init(&hub->check_timer, on_check_timer);
-    hub->room.link = redis_link_open(&(struct redis_link_settings){
+    hub->link = redis_link_open(&(struct redis_link_settings){
         .loop = settings->loop,
         .wheel = settings->wheel,
         .config = settings->config,
+        .server = &settings->config->redis,
         .metrics = settings->metrics,
         .events = &link_events,
         .owner = hub,
     });
-    if (!hub->room.link) {
+    if (!hub->link) {
         mem_free(hub);
         return NULL;
     }
@@ -278,5 +296,5 @@ void hub_close(struct hub *hub)
         end_watch(hub, CONTAINER_OF(link, struct watch, all));
     }
     hub->closing = true;
-    redis_link_close(hub->room.link);
+    redis_link_close(hub->link);
 }

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "broker/redis/redis_connection.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -143,15 +142,15 @@ static void snapshot_add_message(struct snapshot *snapshot, struct span text)
     snapshot->count++;
 }
 
-/* `reply` is an array of names and values in turn. */
-static void snapshot_read(struct snapshot *snapshot, const redisReply *reply)
+/* The answer is an array of names and values in turn. */
+static void snapshot_read(struct snapshot *snapshot, const struct redis_answer *answer)
 {
     memset(snapshot, 0, sizeof(*snapshot));
-    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-        struct span value = redis_reply_text(reply->element[i + 1]);
+    for (size_t i = 0; i + 1 < redis_answer_count(answer); i += 2) {
+        struct span value = redis_answer_element(answer, i + 1);
         enum task_message_type type;
 
-        switch (hash_field_of(redis_reply_text(reply->element[i]), &type)) {
+        switch (hash_field_of(redis_answer_element(answer, i), &type)) {
         case HASH_FIELD_MESSAGE:
             snapshot_add_message(snapshot, value);
             break;
@@ -186,14 +185,14 @@ int rev_of_fields(struct span run, struct span n, struct rev *ret_rev)
     return rev_parse((struct span){text, run.len + 1 + n.len}, ret_rev);
 }
 
-bool intake_hash(struct intake *intake, const redisReply *reply)
+bool intake_hash(struct intake *intake, const struct redis_answer *answer)
 {
     struct snapshot snapshot;
     struct rev rev;
     bool news = false;
 
     intake->failed = false;
-    snapshot_read(&snapshot, reply);
+    snapshot_read(&snapshot, answer);
     for (size_t i = 0; i < snapshot.count; i++) {
         news |= intake_message(intake, snapshot.messages[i]);
     }

@@ -12,9 +12,8 @@
 #ifndef PROGRESSD_BROKER_HUB_TASK_INTAKE_H
 #define PROGRESSD_BROKER_HUB_TASK_INTAKE_H
 
-#include <hiredis/hiredis.h>
-
 #include "broker/hub/task.h"
+#include "broker/redis/redis_answer.h"
 #include "proto/task_hash.h"
 
 #define INTAKE_HELD_MAX 64
@@ -38,8 +37,8 @@ bool intake_message(struct intake *intake, struct span text) MUST_CHECK;
 /* Keeps a message (a copy) for intake_held(). */
 void intake_hold(struct intake *intake, struct span text);
 
-/* Takes HGETALL's reply up. Whether there is news. */
-bool intake_hash(struct intake *intake, const redisReply *reply) MUST_CHECK;
+/* Takes HGETALL's answer up, an array. Whether there is news. */
+bool intake_hash(struct intake *intake, const struct redis_answer *answer) MUST_CHECK;
 
 /* Whether held messages had to be dropped, so that the hash must be read again. */
 bool intake_is_incomplete(const struct intake *intake);

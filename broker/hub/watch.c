@@ -93,8 +93,8 @@ bool watch_is_wanted(const struct watch *watch)
 
 /* ── Beginning and end ───────────────────────────────────────────────────────────────────────── */
 
-struct watch *watch_new(struct watch_room *room, const char *prefix, struct span task_id,
-                        void (*on_timer)(struct timer *timer))
+struct watch *watch_new(struct watch_room *room, struct redis_link *link, const char *prefix,
+                        struct span task_id, void (*on_timer)(struct timer *timer))
 {
     const size_t prefix_len = strlen(prefix);
     struct watch *watch = mem_zalloc(1, sizeof(*watch));
@@ -104,6 +104,7 @@ struct watch *watch_new(struct watch_room *room, const char *prefix, struct span
     }
     task_init(&watch->task, task_id.at, task_id.len);
     watch->room = room;
+    watch->link = link;
     memcpy(watch->key, prefix, prefix_len);
     memcpy(watch->key + prefix_len, task_id.at, task_id.len);
     watch->key_len = (uint8_t)(prefix_len + task_id.len);
@@ -128,12 +129,12 @@ static void watch_free(struct watch *watch)
     room->on_freed(room);
 }
 
-static void on_unsubscribed(void *context, const redisReply *reply)
+static void on_unsubscribed(void *context, const struct redis_answer *answer)
 {
     struct watch *watch = context;
 
     watch->replies--;
-    if (watch->replies == 0) {
+    if (watch->state == WATCH_GONE && watch->replies == 0) {
         watch_free(watch);
     }
 }
@@ -146,7 +147,7 @@ void watch_leave(struct watch *watch)
     assert(!list_is_linked(&watch->all) && !list_is_linked(&watch->queue));
     set_state(watch, WATCH_GONE);
     watch->room->leaving++;
-    if (subscribed && redis_link_subscribe(watch->room->link, "SUNSUBSCRIBE", key_of(watch),
+    if (subscribed && redis_link_subscribe(watch->link, "SUNSUBSCRIBE", key_of(watch),
                                            on_unsubscribed, watch) == 0) {
         watch->replies++;
     }
@@ -170,14 +171,6 @@ void watch_take(struct watch *watch, struct span message)
 
 static void read_hash(struct watch *watch);
 
-/* Whether somebody else's key has the task's name: a matter of this task, and not of the link. */
-static bool is_wrong_type(const redisReply *reply)
-{
-    static const char prefix[] = "WRONGTYPE ";
-
-    return strncmp(reply->str, prefix, sizeof(prefix) - 1) == 0;
-}
-
 /* For the replies of a watch: whether it still wants them. Frees it when this was the last one it
  * waited for. */
 static bool wants_reply(struct watch *watch)
@@ -192,31 +185,35 @@ static bool wants_reply(struct watch *watch)
     return false;
 }
 
-/* The same, with the link given up after an error. */
-static bool takes_reply(struct watch *watch, const redisReply *reply)
+/* Redis refuses what this task needs. */
+static void refuse(struct watch *watch, const struct redis_answer *answer)
 {
-    if (!wants_reply(watch)) {
-        return false;
+    log_event(LOG_WARN, MODULE, "Redis refuses a task", LOG_TEXT("task", watch->task.id),
+              LOG_SPAN("why", answer->error.at, answer->error.len));
+    /* Whichever of the two was refused: it must not go on delivering what nobody takes. */
+    if (redis_link_subscribe(watch->link, "SUNSUBSCRIBE", key_of(watch), on_unsubscribed, watch) ==
+        0) {
+        watch->replies++;
     }
-    if (reply && reply->type == REDIS_REPLY_ERROR && !is_wrong_type(reply)) {
-        redis_link_fail(watch->room->link, reply->str);
-        return false;
-    }
-    return reply != NULL; /* NULL: the link is lost, and on_down comes */
+    intake_drop_held(&watch->intake);
+    set_state(watch, WATCH_AWAY);
+    watch_fail(watch);
+    watch->room->on_synced(watch->room);
 }
 
 /* The error that says so comes over the channel. */
-static void on_lost(void *context, const redisReply *reply)
+static void on_lost(void *context, const struct redis_answer *answer)
 {
     struct watch *watch = context;
 
-    if (!wants_reply(watch) || !reply) {
+    if (!wants_reply(watch) || answer->kind == REDIS_LOST) {
         return;
     }
-    if (reply->type == REDIS_REPLY_ERROR) {
+    if (answer->kind != REDIS_VALUE) {
         log_event(LOG_WARN, MODULE, "could not declare the job lost",
-                  LOG_TEXT("task", watch->task.id), LOG_TEXT("why", reply->str));
-    } else if (reply->type == REDIS_REPLY_STRING) {
+                  LOG_TEXT("task", watch->task.id),
+                  LOG_SPAN("why", answer->error.at, answer->error.len));
+    } else if (redis_answer_text(answer).at) {
         log_event(LOG_INFO, MODULE, "the job is lost", LOG_TEXT("task", watch->task.id));
         metric_add(watch->room->metrics, METRIC_JOBS_LOST, 1);
     }
@@ -232,27 +229,32 @@ static void check_alive(struct watch *watch, uint64_t deadline_us)
         watch->replies == UINT8_MAX) {
         return;
     }
-    if (redis_link_command(watch->room->link, on_lost, watch, 4,
+    if (redis_link_command(watch->link, on_lost, watch, 4,
                            (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_lost"), SPAN_OF("1"),
                                            key_of(watch)}) == 0) {
         watch->replies++;
     }
 }
 
-static void on_hash_read(void *context, const redisReply *reply)
+static void on_hash_read(void *context, const struct redis_answer *answer)
 {
     struct watch *watch = context;
+    const bool is_hash = redis_answer_is_array(answer);
     bool news;
 
-    if (!takes_reply(watch, reply) || watch->state != WATCH_READING) {
+    if (!wants_reply(watch) || watch->state != WATCH_READING || answer->kind == REDIS_LOST) {
         return;
     }
-    if (reply->type == REDIS_REPLY_ERROR && !watch->known) {
+    if (!is_hash && answer->kind != REDIS_WRONG_TYPE) {
+        refuse(watch, answer);
+        return;
+    }
+    if (!is_hash && !watch->known) {
         log_event(LOG_WARN, MODULE, "the task's key is not a hash, so it has no state",
                   LOG_TEXT("task", watch->task.id));
     }
-    news = reply->type == REDIS_REPLY_ARRAY && intake_hash(&watch->intake, reply);
-    if (reply->type == REDIS_REPLY_ARRAY) {
+    news = is_hash && intake_hash(&watch->intake, answer);
+    if (is_hash) {
         check_alive(watch, watch->intake.alive_deadline);
     }
     if (news && watch->known) {
@@ -279,20 +281,25 @@ static void read_hash(struct watch *watch)
     intake_drop_held(&watch->intake);
     set_state(watch, WATCH_READING);
     metric_add(watch->room->metrics, METRIC_STATE_READS, 1);
-    if (redis_link_command(watch->room->link, on_hash_read, watch, 2,
+    if (redis_link_command(watch->link, on_hash_read, watch, 2,
                            (struct span[]){SPAN_OF("HGETALL"), key_of(watch)}) == 0) {
         watch->replies++;
     } else {
-        redis_link_fail(watch->room->link, "out of memory");
+        redis_link_fail(watch->link, "out of memory");
     }
 }
 
-static void on_subscribed(void *context, const redisReply *reply)
+static void on_subscribed(void *context, const struct redis_answer *answer)
 {
     struct watch *watch = context;
 
-    if (takes_reply(watch, reply) && watch->state == WATCH_SUBSCRIBING) {
+    if (!wants_reply(watch) || watch->state != WATCH_SUBSCRIBING || answer->kind == REDIS_LOST) {
+        return;
+    }
+    if (answer->kind == REDIS_VALUE) {
         read_hash(watch);
+    } else {
+        refuse(watch, answer);
     }
 }
 
@@ -302,11 +309,10 @@ void watch_sync(struct watch *watch)
         metric_add(watch->room->metrics, METRIC_RESYNCS, 1);
     }
     set_state(watch, WATCH_SUBSCRIBING);
-    if (redis_link_subscribe(watch->room->link, "SSUBSCRIBE", key_of(watch), on_subscribed,
-                             watch) == 0) {
+    if (redis_link_subscribe(watch->link, "SSUBSCRIBE", key_of(watch), on_subscribed, watch) == 0) {
         watch->replies++;
     } else {
-        redis_link_fail(watch->room->link, "out of memory");
+        redis_link_fail(watch->link, "out of memory");
     }
 }
 
@@ -325,13 +331,13 @@ static void ask_for_rev(struct watch *watch);
 
 /* A message that is merely late also makes Redis look ahead, since it comes on the other
  * connection. So it is given the time of a second question; what isn't there then was lost. */
-static void on_compared(void *context, const redisReply *reply)
+static void on_compared(void *context, const struct redis_answer *answer)
 {
     struct watch *watch = context;
     const uint64_t ahead_n = watch->ahead_n;
     struct rev rev;
 
-    if (!takes_reply(watch, reply) || watch->state != WATCH_LIVE) {
+    if (!wants_reply(watch) || watch->state != WATCH_LIVE || answer->kind == REDIS_LOST) {
         return;
     }
     watch->ahead_n = 0;
@@ -339,13 +345,13 @@ static void on_compared(void *context, const redisReply *reply)
         read_hash(watch);
         return;
     }
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) {
+    if (redis_answer_count(answer) != 3) {
         return;
     }
-    check_alive(watch, alive_deadline(redis_reply_text(reply->element[2])));
+    check_alive(watch, alive_deadline(redis_answer_element(answer, 2)));
     if (ahead_n == 0 &&
-        rev_of_fields(redis_reply_text(reply->element[0]), redis_reply_text(reply->element[1]),
-                      &rev) == 0 &&
+        rev_of_fields(redis_answer_element(answer, 0), redis_answer_element(answer, 1), &rev) ==
+            0 &&
         rev.n > watch->task.rev.n) {
         watch->ahead_n = rev.n;
         ask_for_rev(watch);
@@ -354,7 +360,7 @@ static void on_compared(void *context, const redisReply *reply)
 
 static void ask_for_rev(struct watch *watch)
 {
-    if (redis_link_command(watch->room->link, on_compared, watch, 5,
+    if (redis_link_command(watch->link, on_compared, watch, 5,
                            (struct span[]){SPAN_OF("HMGET"), key_of(watch), SPAN_OF("run"),
                                            SPAN_OF("n"), SPAN_OF("_alive")}) == 0) {
         watch->replies++;

@@ -11,6 +11,9 @@
  *   3. Compared with Redis, a larger n there leads to a read. A smaller one is a loss on Redis'
  *      side: what is known here stays.
  *
+ * What Redis refuses for this task's key, for want of a right, ends the waiting of its subscribers
+ * and leaves the others with what they have; the watch is AWAY until it is synced again.
+ *
  * Whoever reads of a job whose next sign of life is overdue tells Redis so (progress_lost), which
  * looks again, and publishes an error: once, however many read it.
  *
@@ -45,12 +48,11 @@ enum watch_state {
 
 /* What all watches of a hub share. Owned by the hub. */
 struct watch_room {
-    struct redis_link *link;
     struct metrics_slot *metrics;
     struct timer_wheel *wheel;
     uint32_t syncing; /* watches that are SUBSCRIBING or READING */
     uint32_t leaving; /* watches that are GONE */
-    /* A watch has been read: there may be room for the next. */
+    /* A watch has been read, or was refused: there may be room for the next. */
     void (*on_synced)(struct watch_room *room);
     /* A watch that was left has been freed. */
     void (*on_freed)(struct watch_room *room);
@@ -59,6 +61,7 @@ struct watch_room {
 struct watch {
     struct task task;
     struct watch_room *room;
+    struct redis_link *link; /* to the server that has the task's key */
     enum watch_state state;
     bool known;              /* the state was read at least once: subscribers can be served */
     uint8_t replies;         /* that are still to come */
@@ -75,8 +78,8 @@ struct watch {
 
 /* A watch in state AWAY, its lists empty, its timer initialised with `on_timer`, which stays the
  * hub's business. NULL when out of memory. */
-struct watch *watch_new(struct watch_room *room, const char *prefix, struct span task_id,
-                        void (*on_timer)(struct timer *timer)) MUST_CHECK;
+struct watch *watch_new(struct watch_room *room, struct redis_link *link, const char *prefix,
+                        struct span task_id, void (*on_timer)(struct timer *timer)) MUST_CHECK;
 
 /* Whether anybody watches, or waits to. */
 bool watch_is_wanted(const struct watch *watch);

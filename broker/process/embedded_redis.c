@@ -179,20 +179,21 @@ static void use(struct embedded_redis *redis, int pid)
     announce(redis);
 }
 
-static void on_info(void *context, const redisReply *reply)
+static void on_info(void *context, const struct redis_answer *answer)
 {
     struct embedded_redis *redis = context;
     struct redis_info info;
     char why[256];
 
-    if (!reply || (redis->state != EMBEDDED_LOOKING && redis->state != EMBEDDED_STARTING)) {
+    if (answer->kind == REDIS_LOST ||
+        (redis->state != EMBEDDED_LOOKING && redis->state != EMBEDDED_STARTING)) {
         return;
     }
-    if (reply->type != REDIS_REPLY_STRING) {
-        snprintf(why, sizeof(why), "the Redis on %s refuses: %s", redis->server.path,
-                 reply->type == REDIS_REPLY_ERROR ? reply->str : "no INFO");
+    if (answer->kind != REDIS_VALUE) {
+        snprintf(why, sizeof(why), "the Redis on %s refuses: %.*s", redis->server.path,
+                 (int)answer->error.len, answer->error.at);
     } else {
-        redis_info_read(redis_reply_text(reply), &info);
+        redis_info_read(redis_answer_text(answer), &info);
         /* One that loads its data will be ready soon: the workers wait for that. */
         info.is_loading = false;
         const char *objection = redis_info_objection(&info);
@@ -218,10 +219,6 @@ static void on_open(struct redis_connection *connection)
                               (struct span[]){SPAN_OF("INFO"), SPAN_OF("default")}) < 0) {
         redis_connection_close(connection);
     }
-}
-
-static void on_push(struct redis_connection *connection, const redisReply *reply)
-{
 }
 
 static void on_connection_failed(struct redis_connection *connection, const char *why)
@@ -262,7 +259,6 @@ static void on_connection_closed(struct redis_connection *connection)
 
 static const struct redis_connection_events connection_events = {
     .on_open = on_open,
-    .on_push = on_push,
     .on_failed = on_connection_failed,
     .on_closed = on_connection_closed,
 };
@@ -478,10 +474,11 @@ static void on_stop_overdue(uv_timer_t *timer)
     kill_now(CONTAINER_OF(timer, struct embedded_redis, timer));
 }
 
-static void on_shutdown_refused(void *context, const redisReply *reply)
+static void on_shutdown_refused(void *context, const struct redis_answer *answer)
 {
-    if (reply && reply->type == REDIS_REPLY_ERROR) {
-        log_event(LOG_ERROR, MODULE, "Redis refuses to stop", LOG_TEXT("why", reply->str));
+    if (answer->kind != REDIS_VALUE && answer->kind != REDIS_LOST) {
+        log_event(LOG_ERROR, MODULE, "Redis refuses to stop",
+                  LOG_SPAN("why", answer->error.at, answer->error.len));
     }
 }
 

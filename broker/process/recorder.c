@@ -1,13 +1,9 @@
 #include "broker/process/recorder.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/process/control.h"
-#include "broker/process/drop_log.h"
 #include "broker/redis/redis_link.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -16,170 +12,196 @@
 
 #define MODULE "recorder"
 
-/* How long giving the lease back may take at the end. */
-#define FAREWELL_MS 1000
+STATE_MACHINE(recorder_machine, MODULE, RECORDER_STATES);
 
 struct recorder {
-    const struct config *config;
-    struct metrics_slot *metrics;
-    uv_loop_t loop;
-    uv_timer_t tick; /* drives the wheel */
-    uv_signal_t sigterm, sigint;
-    struct control control;
-    struct timer_wheel wheel;
-    struct timer renewal; /* the next renewal; once it is stopping, the end of its patience */
-    struct timer expiry;  /* the end of the lease */
+    struct recorder_settings settings;
+    uint8_t state;        /* enum recorder_state */
+    struct timer renewal; /* the next renewal; STOPPING: the end of its patience */
+    struct timer expiry;  /* the end of what is known of the lease, our own or another's */
     struct redis_link *link;
-    bool is_subscribed;      /* on the link that is up now */
-    bool is_subscribing;     /* asked to be */
-    bool is_asking;          /* for the lease */
-    bool is_paused;          /* too much is under way */
-    bool is_stopping;        /* was told to */
-    bool is_closing;         /* the handles are being closed */
     uint32_t in_flight;      /* messages on their way to Redis */
-    uint64_t asked_ms;       /* when the lease was asked for */
-    uint64_t holds_until_ms; /* 0: doesn't hold the lease */
+    uint64_t asked_ms;       /* when the lease was asked for; 0: no answer is awaited */
+    uint64_t lease_until_ms; /* our own; 0: we don't hold it. Outlives a link that comes back */
     char lease_key[PREFIX_MAX + sizeof("!recorder")];
     char pattern[PREFIX_MAX + sizeof("*")];
     char holder[33];      /* a random name */
     char last_error[192]; /* said in the log already */
-    struct drop_log drop_log;
 };
 
 /* A message on its way to Redis: what is needed should it be refused. */
-struct pending {
+struct recorder_message {
     struct recorder *recorder;
     size_t channel_len;
     char channel[];
 };
 
+enum recorder_state recorder_state(const struct recorder *recorder)
+{
+    return recorder->state;
+}
+
+static void set_state(struct recorder *recorder, enum recorder_state state)
+{
+    if (recorder->state != state) {
+        state_move(&recorder_machine, &recorder->state, state, NULL, 0);
+    }
+}
+
+static bool is_running(const struct recorder *recorder)
+{
+    return recorder->state < RECORDER_STOPPING;
+}
+
 static uint64_t now_ms(const struct recorder *recorder)
 {
-    return uv_now(&recorder->loop);
+    return uv_now(recorder->settings.loop);
+}
+
+static void set_timer(struct recorder *recorder, struct timer *timer, uint64_t in_ms)
+{
+    timer_set(recorder->settings.wheel, timer, now_ms(recorder) + in_ms);
 }
 
 /* An error that comes again and again is logged once. */
-static void log_error(struct recorder *recorder, const char *what, const redisReply *reply)
+static void log_error(struct recorder *recorder, const char *what,
+                      const struct redis_answer *answer)
 {
-    const char *why = reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer of another kind";
-    const bool repeated = strcmp(recorder->last_error, why) == 0;
+    char why[sizeof(recorder->last_error)];
 
-    log_event(repeated ? LOG_DEBUG : LOG_ERROR, MODULE, what, LOG_TEXT("why", why));
-    snprintf(recorder->last_error, sizeof(recorder->last_error), "%s", why);
+    snprintf(why, sizeof(why), "%.*s", (int)answer->error.len, answer->error.at);
+    log_event(strcmp(recorder->last_error, why) == 0 ? LOG_DEBUG : LOG_ERROR, MODULE, what,
+              LOG_TEXT("why", why));
+    strcpy(recorder->last_error, why);
+}
+
+static void close_all(struct recorder *recorder)
+{
+    set_state(recorder, RECORDER_CLOSING);
+    timer_cancel(recorder->settings.wheel, &recorder->renewal);
+    timer_cancel(recorder->settings.wheel, &recorder->expiry);
+    redis_link_close(recorder->link);
 }
 
 /* ── The lease ───────────────────────────────────────────────────────────────────────────────── */
 
-static bool holds_lease(const struct recorder *recorder)
-{
-    return now_ms(recorder) < recorder->holds_until_ms;
-}
-
-/* `until_ms` 0: without the lease. */
+/* `until_ms` 0: we don't hold it. */
 static void set_lease(struct recorder *recorder, uint64_t until_ms)
 {
-    const bool had = recorder->holds_until_ms > 0, has = until_ms > 0;
+    const bool had = recorder->lease_until_ms > 0, has = until_ms > 0;
 
-    recorder->holds_until_ms = until_ms;
-    metric_set(recorder->metrics, METRIC_RECORDER_ACTIVE, has);
-    if (has) {
-        timer_set(&recorder->wheel, &recorder->expiry, until_ms);
-    } else {
-        timer_cancel(&recorder->wheel, &recorder->expiry);
-    }
+    recorder->lease_until_ms = until_ms;
+    metric_set(recorder->settings.metrics, METRIC_RECORDER_ACTIVE, has);
     if (had != has) {
         log_event(LOG_INFO, MODULE, has ? "recording" : "no longer recording");
     }
 }
 
+/* Whether a loop that stood still hasn't slept over the lease. */
+static bool holds_lease(const struct recorder *recorder)
+{
+    return now_ms(recorder) < recorder->lease_until_ms;
+}
+
+/* Nobody is known to hold the lease any more. */
 static void on_expiry(struct timer *timer)
 {
     struct recorder *recorder = CONTAINER_OF(timer, struct recorder, expiry);
+    const bool held = recorder->lease_until_ms > 0;
 
     set_lease(recorder, 0);
-    if (recorder->in_flight > 0 && redis_link_is_up(recorder->link)) {
+    if (recorder->state != RECORDER_RECORDING && recorder->state != RECORDER_STANDING_BY) {
+        return;
+    }
+    set_state(recorder, RECORDER_ASKING);
+    if (held && (recorder->asked_ms > 0 || recorder->in_flight > 0)) {
         redis_link_fail(recorder->link, "the recorder's lease could not be renewed in time");
     }
 }
 
 /* Asks for the lease, or gives it back (0). 0, or a failure as of redis_link_command(). */
-static int ask_for_lease(struct recorder *recorder, unsigned for_ms, redis_reply_fn on_reply)
+static int ask_for_lease(struct recorder *recorder, unsigned for_ms, redis_answer_fn on_answer)
 {
     char milliseconds[16];
 
     snprintf(milliseconds, sizeof(milliseconds), "%u", for_ms);
-    return redis_link_command(recorder->link, on_reply, recorder, 6,
+    return redis_link_command(recorder->link, on_answer, recorder, 6,
                               (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_lease"),
                                               SPAN_OF("1"), SPAN_OF(recorder->lease_key),
                                               SPAN_OF(recorder->holder), SPAN_OF(milliseconds)});
 }
 
-static void on_lease_answered(void *context, const redisReply *reply)
+static void on_lease_answered(void *context, const struct redis_answer *answer)
 {
     struct recorder *recorder = context;
+    const uint64_t until_ms = recorder->asked_ms + RECORDER_LEASE_MS;
 
-    recorder->is_asking = false;
-    if (!reply || recorder->is_stopping) {
+    recorder->asked_ms = 0;
+    if (answer->kind == REDIS_LOST || !is_running(recorder) || recorder->state == RECORDER_AWAY) {
         return;
     }
-    if (reply->type != REDIS_REPLY_INTEGER) {
-        log_error(recorder, "cannot get the lease", reply);
+    if (answer->kind != REDIS_VALUE) {
+        log_error(recorder, "cannot get the lease", answer);
         return;
     }
     recorder->last_error[0] = '\0';
-    set_lease(recorder, reply->integer == 1 ? recorder->asked_ms + RECORDER_LEASE_MS : 0);
+    if (redis_answer_integer(answer) == 1) {
+        set_lease(recorder, until_ms);
+        set_state(recorder, RECORDER_RECORDING);
+    } else {
+        set_lease(recorder, 0);
+        set_state(recorder, RECORDER_STANDING_BY);
+    }
+    timer_set(recorder->settings.wheel, &recorder->expiry, until_ms);
 }
 
 static void renew(struct recorder *recorder)
 {
-    recorder->asked_ms = now_ms(recorder);
-    recorder->is_asking = ask_for_lease(recorder, RECORDER_LEASE_MS, on_lease_answered) == 0;
+    if (recorder->asked_ms == 0 &&
+        ask_for_lease(recorder, RECORDER_LEASE_MS, on_lease_answered) == 0) {
+        recorder->asked_ms = now_ms(recorder);
+    }
 }
 
 /* ── The subscription ────────────────────────────────────────────────────────────────────────── */
 
-static void on_subscribed(void *context, const redisReply *reply)
+static void on_subscribed(void *context, const struct redis_answer *answer)
 {
     struct recorder *recorder = context;
 
-    recorder->is_subscribing = false;
-    if (!reply || recorder->is_stopping) {
+    if (recorder->state != RECORDER_SUBSCRIBING || answer->kind == REDIS_LOST) {
         return;
     }
-    if (reply->type == REDIS_REPLY_ERROR) {
-        log_error(recorder, "cannot subscribe to what is published", reply);
+    if (answer->kind != REDIS_VALUE) {
+        set_state(recorder, RECORDER_AWAY);
+        log_error(recorder, "cannot subscribe to what is published", answer);
         return;
     }
-    recorder->is_subscribed = true;
+    set_state(recorder, holds_lease(recorder) ? RECORDER_RECORDING : RECORDER_ASKING);
     renew(recorder);
 }
 
 static void subscribe(struct recorder *recorder)
 {
-    recorder->is_subscribing =
-        redis_link_subscribe(recorder->link, "PSUBSCRIBE", SPAN_OF(recorder->pattern),
-                             on_subscribed, recorder) == 0;
+    if (redis_link_subscribe(recorder->link, "PSUBSCRIBE", SPAN_OF(recorder->pattern),
+                             on_subscribed, recorder) == 0) {
+        set_state(recorder, RECORDER_SUBSCRIBING);
+    }
 }
 
-static void close_all(struct recorder *recorder);
-
-/* Each second: what the link's state asks for, and what failed a second ago. */
+/* Each second: what the state asks for, and what failed a second ago. */
 static void on_renewal(struct timer *timer)
 {
     struct recorder *recorder = CONTAINER_OF(timer, struct recorder, renewal);
 
-    if (recorder->is_stopping) {
+    if (recorder->state == RECORDER_STOPPING) {
         close_all(recorder);
         return;
     }
-    timer_set(&recorder->wheel, &recorder->renewal, now_ms(recorder) + RECORDER_RENEW_MS);
-    drop_log_tick(&recorder->drop_log, now_ms(recorder));
-    if (!redis_link_is_up(recorder->link)) {
-        return;
-    }
-    if (!recorder->is_subscribed && !recorder->is_subscribing) {
+    set_timer(recorder, &recorder->renewal, RECORDER_RENEW_MS);
+    if (recorder->state == RECORDER_AWAY) {
         subscribe(recorder);
-    } else if (recorder->is_subscribed && !recorder->is_asking) {
+    } else if (recorder->state != RECORDER_SUBSCRIBING) {
         renew(recorder);
     }
 }
@@ -187,119 +209,123 @@ static void on_renewal(struct timer *timer)
 /* ── Messages ────────────────────────────────────────────────────────────────────────────────── */
 
 static void drop(struct recorder *recorder, enum metric metric, struct span channel,
-                 const char *why)
+                 struct span why)
 {
-    metric_add(recorder->metrics, metric, 1);
-    drop_log_add(&recorder->drop_log, now_ms(recorder), channel, why);
-}
-
-static bool begins_with(const char *text, const char *beginning)
-{
-    return strncmp(text, beginning, strlen(beginning)) == 0;
+    metric_add(recorder->settings.metrics, metric, 1);
+    log_event(LOG_WARN, MODULE, "message dropped", LOG_SPAN("channel", channel.at, channel.len),
+              LOG_SPAN("why", why.at, why.len));
 }
 
 static void update_pause(struct recorder *recorder)
 {
-    const uint32_t resume_below = RECORDER_IN_FLIGHT_MAX / 2;
-
-    if (!recorder->is_paused && recorder->in_flight >= RECORDER_IN_FLIGHT_MAX) {
-        recorder->is_paused = true;
+    if (recorder->in_flight >= RECORDER_IN_FLIGHT_MAX) {
         redis_link_pause(recorder->link, true);
-    } else if (recorder->is_paused && recorder->in_flight < resume_below) {
-        recorder->is_paused = false;
+    } else if (recorder->in_flight < RECORDER_IN_FLIGHT_MAX / 2) {
         redis_link_pause(recorder->link, false);
     }
 }
 
-static void take_answer(struct recorder *recorder, struct span channel, const redisReply *reply)
+static void on_recorded(void *context, const struct redis_answer *answer)
 {
-    if (!reply) {
-        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
-             "the link to Redis was lost on the way");
-    } else if (reply->type != REDIS_REPLY_ERROR) {
-        metric_add(recorder->metrics, METRIC_RECORDER_ACCEPTED, 1);
-    } else if (begins_with(reply->str, "PROGRESS_INVALID")) {
-        drop(recorder, METRIC_RECORDER_DROPPED_INVALID, channel, reply->str);
-    } else {
-        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, reply->str);
-        if (begins_with(reply->str, "READONLY")) {
-            redis_link_fail(recorder->link, reply->str);
-        }
-    }
-}
-
-static void on_recorded(void *context, const redisReply *reply)
-{
-    struct pending *pending = context;
-    struct recorder *recorder = pending->recorder;
+    struct recorder_message *message = context;
+    struct recorder *recorder = message->recorder;
+    struct span channel = {message->channel, message->channel_len};
 
     recorder->in_flight--;
-    take_answer(recorder, (struct span){pending->channel, pending->channel_len}, reply);
-    mem_free(pending);
+    if (answer->kind == REDIS_VALUE) {
+        metric_add(recorder->settings.metrics, METRIC_RECORDER_ACCEPTED, 1);
+    } else if (answer->kind == REDIS_LOST) {
+        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
+             SPAN_OF("the link to Redis was lost on the way"));
+    } else {
+        drop(recorder,
+             answer->kind == REDIS_INVALID ? METRIC_RECORDER_DROPPED_INVALID
+                                           : METRIC_RECORDER_DROPPED_OTHER,
+             channel, answer->error);
+    }
+    mem_free(message);
     update_pause(recorder);
 }
 
 static int record(struct recorder *recorder, struct span channel, struct span type,
                   struct span payload)
 {
-    struct pending *pending = mem_alloc(sizeof(*pending) + channel.len);
-    int r;
+    struct recorder_message *message = mem_alloc(sizeof(*message) + channel.len);
 
-    if (!pending) {
+    if (!message) {
         return -ENOMEM;
     }
-    pending->recorder = recorder;
-    pending->channel_len = channel.len;
-    memcpy(pending->channel, channel.at, channel.len);
-    r = redis_link_command(recorder->link, on_recorded, pending, 6,
-                           (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_publish"),
-                                           SPAN_OF("1"), channel, type, payload});
-    if (r < 0) {
-        mem_free(pending);
-        return r;
+    message->recorder = recorder;
+    message->channel_len = channel.len;
+    memcpy(message->channel, channel.at, channel.len);
+    int rc = redis_link_command(recorder->link, on_recorded, message, 6,
+                                (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_publish"),
+                                                SPAN_OF("1"), channel, type, payload});
+    if (rc < 0) {
+        mem_free(message);
+        return rc;
     }
     recorder->in_flight++;
     return 0;
 }
 
-static void on_message(void *owner, struct span channel, struct span message)
+static void recorder_take(struct recorder *recorder, struct span channel, struct span task_id,
+                          struct span text)
 {
-    struct recorder *recorder = owner;
-    struct span task_id = task_id_of_key(channel, recorder->config->redis_prefix);
     struct span type, payload;
     char why[128];
 
-    if (!task_id.at || !holds_lease(recorder)) {
-        return; /* no task's channel; or another records */
-    }
-    if (plain_message_parse(message, task_id, &type, &payload, why) != 0) {
-        drop(recorder, METRIC_RECORDER_DROPPED_INVALID, channel, why);
+    if (plain_message_parse(text, task_id, &type, &payload, why) != 0) {
+        drop(recorder, METRIC_RECORDER_DROPPED_INVALID, channel, SPAN_OF(why));
     } else if (record(recorder, channel, type, payload) < 0) {
-        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, "out of memory");
+        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, SPAN_OF("out of memory"));
     }
     update_pause(recorder);
 }
 
+static void on_message(void *owner, struct redis_link *link, struct span channel, struct span text)
+{
+    struct recorder *recorder = owner;
+    struct span task_id = task_id_of_key(channel, recorder->settings.config->redis_prefix);
+
+    if (!task_id.at) {
+        return;
+    }
+    if (recorder->state == RECORDER_RECORDING && holds_lease(recorder)) {
+        recorder_take(recorder, channel, task_id, text);
+    } else if (recorder->state == RECORDER_ASKING) {
+        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
+             SPAN_OF("nobody is known to hold the recorder's lease"));
+    }
+}
+
 /* ── The link ────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_up(void *owner)
+static void on_up(void *owner, struct redis_link *link)
 {
-    subscribe(owner);
+    struct recorder *recorder = owner;
+
+    if (recorder->state == RECORDER_AWAY) {
+        subscribe(recorder);
+    }
 }
 
 /* The lease is kept: it is renewed if the link comes back in time. */
-static void on_down(void *owner)
+static void on_down(void *owner, struct redis_link *link)
 {
     struct recorder *recorder = owner;
 
-    recorder->is_subscribed = recorder->is_paused = false;
+    if (is_running(recorder)) {
+        set_state(recorder, RECORDER_AWAY);
+    }
 }
 
-static void on_link_closed(void *owner)
+static void on_link_closed(void *owner, struct redis_link *link)
 {
     struct recorder *recorder = owner;
 
-    recorder->link = NULL;
+    recorder->settings.on_closed(recorder->settings.owner);
+    mem_free(recorder);
 }
 
 static const struct redis_link_events link_events = {
@@ -309,157 +335,59 @@ static const struct redis_link_events link_events = {
     .on_closed = on_link_closed,
 };
 
-/* ── Stopping ────────────────────────────────────────────────────────────────────────────────── */
+/* ── Opening and stopping ────────────────────────────────────────────────────────────────────── */
 
-static void on_control_closed(struct control *control)
+struct recorder *recorder_open(const struct recorder_settings *settings)
 {
-}
+    const char *prefix = settings->config->redis_prefix;
+    struct recorder *recorder = mem_zalloc(1, sizeof(*recorder));
 
-static void close_all(struct recorder *recorder)
-{
-    if (recorder->is_closing) {
-        return;
+    if (!recorder) {
+        return NULL;
     }
-    recorder->is_closing = true;
-    drop_log_tick(&recorder->drop_log, UINT64_MAX);
-    timer_cancel(&recorder->wheel, &recorder->renewal);
-    timer_cancel(&recorder->wheel, &recorder->expiry);
-    if (recorder->link) {
-        redis_link_close(recorder->link);
-    }
-    control_close(&recorder->control);
-    uv_close((uv_handle_t *)&recorder->tick, NULL);
-    uv_close((uv_handle_t *)&recorder->sigterm, NULL);
-    uv_close((uv_handle_t *)&recorder->sigint, NULL);
-}
-
-static void on_given_back(void *context, const redisReply *reply)
-{
-    close_all(context);
-}
-
-/* Gives the lease back, behind all that is under way, so that another need not wait for its end. */
-static void stop(struct recorder *recorder)
-{
-    const bool holds = holds_lease(recorder);
-
-    if (recorder->is_stopping) {
-        return;
-    }
-    recorder->is_stopping = true;
-    set_lease(recorder, 0);
-    if (holds && ask_for_lease(recorder, 0, on_given_back) == 0) {
-        timer_set(&recorder->wheel, &recorder->renewal, now_ms(recorder) + FAREWELL_MS);
-    } else {
-        close_all(recorder);
-    }
-}
-
-static void on_line(struct control *control, const char *line)
-{
-    if (begins_with(line, "stop")) {
-        stop(CONTAINER_OF(control, struct recorder, control));
-    }
-}
-
-static void on_end(struct control *control)
-{
-    stop(CONTAINER_OF(control, struct recorder, control));
-}
-
-static const struct control_events control_events = {
-    .on_line = on_line,
-    .on_end = on_end,
-    .on_closed = on_control_closed,
-};
-
-static void on_sigterm(uv_signal_t *handle, int number)
-{
-    stop(CONTAINER_OF(handle, struct recorder, sigterm));
-}
-
-/* A terminal sends SIGINT to every process; the supervisor decides what follows from it. */
-static void on_sigint(uv_signal_t *handle, int number)
-{
-}
-
-/* ── Starting ────────────────────────────────────────────────────────────────────────────────── */
-
-static void on_tick(uv_timer_t *timer)
-{
-    struct recorder *recorder = CONTAINER_OF(timer, struct recorder, tick);
-
-    timer_wheel_advance(&recorder->wheel, now_ms(recorder));
-    metrics_sign_of_life(recorder->metrics, now_ms(recorder));
-    log_tick();
-}
-
-static void name_things(struct recorder *recorder)
-{
-    const char *prefix = recorder->config->redis_prefix;
-
+    recorder->settings = *settings;
     snprintf(recorder->lease_key, sizeof(recorder->lease_key), "%s!recorder", prefix);
     snprintf(recorder->pattern, sizeof(recorder->pattern), "%s*", prefix);
     snprintf(recorder->holder, sizeof(recorder->holder), "%08x%08x%08x%08x", arc4random(),
              arc4random(), arc4random(), arc4random());
-}
-
-static void open_handles(struct recorder *recorder)
-{
-    uv_timer_init(&recorder->loop, &recorder->tick);
-    uv_timer_start(&recorder->tick, on_tick, TIMER_WHEEL_TICK_MS, TIMER_WHEEL_TICK_MS);
-    uv_signal_init(&recorder->loop, &recorder->sigterm);
-    uv_signal_start(&recorder->sigterm, on_sigterm, SIGTERM);
-    uv_signal_init(&recorder->loop, &recorder->sigint);
-    uv_signal_start(&recorder->sigint, on_sigint, SIGINT);
-    timer_wheel_init(&recorder->wheel, now_ms(recorder));
     timer_init(&recorder->renewal, on_renewal);
     timer_init(&recorder->expiry, on_expiry);
-    timer_set(&recorder->wheel, &recorder->renewal, now_ms(recorder) + RECORDER_RENEW_MS);
-    control_init(&recorder->control, &recorder->loop, &control_events);
-}
-
-static int open_link(struct recorder *recorder)
-{
-    recorder->link = redis_link_open(&(struct redis_link_settings){.loop = &recorder->loop,
-                                                                   .wheel = &recorder->wheel,
-                                                                   .config = recorder->config,
-                                                                   .metrics = recorder->metrics,
+    recorder->link = redis_link_open(&(struct redis_link_settings){.loop = settings->loop,
+                                                                   .wheel = settings->wheel,
+                                                                   .config = settings->config,
+                                                                   .server = settings->server,
+                                                                   .metrics = settings->metrics,
                                                                    .events = &link_events,
                                                                    .owner = recorder});
-    return recorder->link ? 0 : -ENOMEM;
+    if (!recorder->link) {
+        mem_free(recorder);
+        return NULL;
+    }
+    set_timer(recorder, &recorder->renewal, RECORDER_RENEW_MS);
+    return recorder;
 }
 
-static int open_control(struct recorder *recorder, int fd)
+static void on_given_back(void *context, const struct redis_answer *answer)
 {
-    int r = control_open(&recorder->control, fd);
+    struct recorder *recorder = context;
 
-    return r < 0 ? r : control_start(&recorder->control);
+    if (recorder->state == RECORDER_STOPPING) {
+        close_all(recorder);
+    }
 }
 
-int recorder_run(const struct config *config, struct metrics_slot *metrics, int control_fd)
+void recorder_stop(struct recorder *recorder)
 {
-    struct recorder recorder = {.config = config, .metrics = metrics};
-    int r = uv_loop_init(&recorder.loop);
+    const bool holds = holds_lease(recorder);
 
-    if (r < 0) {
-        return EXIT_FAILURE;
+    if (!is_running(recorder)) {
+        return;
     }
-    name_things(&recorder);
-    open_handles(&recorder);
-    r = open_link(&recorder);
-    if (r == 0) {
-        r = open_control(&recorder, control_fd);
-    }
-    if (r == 0) {
-        control_send(&recorder.control, "ready");
+    set_lease(recorder, 0);
+    if (holds && ask_for_lease(recorder, 0, on_given_back) == 0) {
+        set_state(recorder, RECORDER_STOPPING);
+        set_timer(recorder, &recorder->renewal, RECORDER_FAREWELL_MS);
     } else {
-        log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", uv_strerror(r)));
-        close_all(&recorder);
+        close_all(recorder);
     }
-    uv_run(&recorder.loop, UV_RUN_DEFAULT);
-    if (uv_loop_close(&recorder.loop) < 0) {
-        abort(); /* something was left open */
-    }
-    return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,8 +1,8 @@
-/* The process that takes up what jobs publish with plain PUBLISH, and sends it the one way.
+/* What takes up the messages that jobs publish with plain PUBLISH, and sends them the one way.
  *
- * Receives   what is published on <prefix>*, from redis_link; "stop" on the control pipe
+ * Receives   what is published on <prefix>*, by the link
  * Hands on   each message to FCALL progress_publish
- * Owns       the loop and everything on it: the link, the lease
+ * Owns       the link and the lease
  *
  * Every node has a recorder, and one of them records: the holder of a lease in Redis
  * (<prefix>!recorder, RECORDER_LEASE_MS, renewed each RECORDER_RENEW_MS). The lease ends here
@@ -17,15 +17,66 @@
 #ifndef PROGRESSD_BROKER_PROCESS_RECORDER_H
 #define PROGRESSD_BROKER_PROCESS_RECORDER_H
 
+#include <uv.h>
+
 #include "broker/config/config.h"
 #include "common/metrics.h"
+#include "common/state.h"
+#include "common/timer_wheel.h"
 
 #define RECORDER_LEASE_MS 3000
 #define RECORDER_RENEW_MS 1000
+#define RECORDER_FAREWELL_MS 1000
 #define RECORDER_IN_FLIGHT_MAX 4096
 
-/* Runs until told to stop on the control pipe, until that ends, or until SIGTERM. The process'
- * exit status: 0 when it stopped as told. */
-int recorder_run(const struct config *config, struct metrics_slot *metrics, int control_fd);
+/* The states
+ *   AWAY          not subscribed: no link, or Redis refused; asks again each second
+ *   SUBSCRIBING   PSUBSCRIBE was sent
+ *   ASKING        subscribed; nobody is known to hold the lease, and messages are dropped
+ *   STANDING_BY   another one held the lease less than RECORDER_LEASE_MS ago; messages are his
+ *   RECORDING     holds the lease
+ *   STOPPING      was told to stop, and gives the lease back; RECORDER_FAREWELL_MS at the most
+ *   CLOSING       the link is being closed
+ */
+#define RECORDER_RUNNING_STATES \
+    (STATE_TO(RECORDER_AWAY) | STATE_TO(RECORDER_STOPPING) | STATE_TO(RECORDER_CLOSING))
+#define RECORDER_STATES(X)                                                                       \
+    X(RECORDER_AWAY, "away",                                                                     \
+      STATE_TO(RECORDER_SUBSCRIBING) | STATE_TO(RECORDER_STOPPING) | STATE_TO(RECORDER_CLOSING)) \
+    X(RECORDER_SUBSCRIBING, "subscribing",                                                       \
+      STATE_TO(RECORDER_ASKING) | STATE_TO(RECORDER_RECORDING) | RECORDER_RUNNING_STATES)        \
+    X(RECORDER_ASKING, "asking",                                                                 \
+      STATE_TO(RECORDER_STANDING_BY) | STATE_TO(RECORDER_RECORDING) | RECORDER_RUNNING_STATES)   \
+    X(RECORDER_STANDING_BY, "standing by",                                                       \
+      STATE_TO(RECORDER_ASKING) | STATE_TO(RECORDER_RECORDING) | RECORDER_RUNNING_STATES)        \
+    X(RECORDER_RECORDING, "recording",                                                           \
+      STATE_TO(RECORDER_ASKING) | STATE_TO(RECORDER_STANDING_BY) | RECORDER_RUNNING_STATES)      \
+    X(RECORDER_STOPPING, "stopping", STATE_TO(RECORDER_CLOSING))                                 \
+    X(RECORDER_CLOSING, "closing", 0)
+enum recorder_state { RECORDER_STATES(STATE_ENUM) };
+extern const struct state_machine recorder_machine;
+
+struct recorder;
+
+/* All is borrowed for the recorder's life. */
+struct recorder_settings {
+    uv_loop_t *loop;
+    struct timer_wheel *wheel;
+    const struct config *config;
+    const struct redis_url *server;
+    struct metrics_slot *metrics;
+    /* recorder_stop() is through; the recorder is freed when this returns. */
+    void (*on_closed)(void *owner);
+    void *owner;
+};
+
+/* Begins. NULL when out of memory. */
+struct recorder *recorder_open(const struct recorder_settings *settings) MUST_CHECK;
+
+/* Gives the lease back, behind all that is under way, so that another need not wait for its end;
+ * then closes. May be called twice. on_closed comes once, perhaps before this returns. */
+void recorder_stop(struct recorder *recorder);
+
+enum recorder_state recorder_state(const struct recorder *recorder);
 
 #endif

@@ -1,6 +1,7 @@
 #include "broker/redis/redis_connection.h"
 
 #include <errno.h>
+#include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -9,7 +10,7 @@
 #include "common/mem.h"
 
 struct redis_pending {
-    redis_reply_fn on_reply;
+    redis_answer_fn on_answer;
     void *context;
     bool unsubscribes; /* the command's answer is an (s)unsubscribe */
 };
@@ -110,23 +111,23 @@ static bool is_subscribe(struct span command)
     return command.len == 10 && memcmp(command.at + 1, "SUBSCRIBE", 9) == 0;
 }
 
-int redis_connection_send(struct redis_connection *connection, redis_reply_fn on_reply,
+int redis_connection_send(struct redis_connection *connection, redis_answer_fn on_answer,
                           void *context, int argc, const struct span *argv)
 {
     const char *arguments[8];
     size_t lengths[8];
     char *command = NULL;
-    int len, r;
+    int len, rc;
 
     assert(argc > 0 && argc <= (int)ARRAY_LEN(arguments) && connection->stream_is_open);
     for (int i = 0; i < argc; i++) {
         arguments[i] = argv[i].at;
         lengths[i] = argv[i].len;
     }
-    r = pending_push(connection,
-                     (struct redis_pending){on_reply, context, is_unsubscribe(argv[0])});
-    if (r < 0) {
-        return r;
+    rc = pending_push(connection,
+                      (struct redis_pending){on_answer, context, is_unsubscribe(argv[0])});
+    if (rc < 0) {
+        return rc;
     }
     len = redisFormatCommandArgv(&command, argc, arguments, lengths);
     if (len >= 0) {
@@ -146,7 +147,7 @@ int redis_connection_send(struct redis_connection *connection, redis_reply_fn on
     return 0;
 }
 
-static void on_name_set(void *context, const redisReply *reply)
+static void on_name_set(void *context, const struct redis_answer *answer)
 {
 }
 
@@ -162,15 +163,6 @@ int redis_connection_set_name(struct redis_connection *connection, const char *r
 
 /* ── Reading ─────────────────────────────────────────────────────────────────────────────────── */
 
-struct span redis_reply_text(const redisReply *reply)
-{
-    if (reply && (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS ||
-                  reply->type == REDIS_REPLY_ERROR)) {
-        return (struct span){reply->str, (size_t)reply->len};
-    }
-    return (struct span){NULL, 0};
-}
-
 /* The first word of an array: what kind of pub/sub message it is. Only who has subscribed gets one;
  * to anybody else it is a reply that happens to look so, such as a hash with that field. */
 static bool is_push(const struct redis_connection *connection, const redisReply *reply,
@@ -181,12 +173,36 @@ static bool is_push(const struct redis_connection *connection, const redisReply 
            strcmp(reply->element[0]->str, kind) == 0;
 }
 
+/* {"smessage", channel, message} or {"pmessage", pattern, channel, message}. */
+static void hand_on_message(struct redis_connection *connection, const redisReply *reply)
+{
+    const redisReply *channel = reply->element[reply->elements - 2];
+    const redisReply *message = reply->element[reply->elements - 1];
+
+    if (channel->type == REDIS_REPLY_STRING && message->type == REDIS_REPLY_STRING) {
+        connection->events->on_message(connection,
+                                       (struct span){channel->str, (size_t)channel->len},
+                                       (struct span){message->str, (size_t)message->len});
+    }
+}
+
+static void hand_on_answer(struct redis_connection *connection, const redisReply *reply)
+{
+    struct redis_pending pending = pending_pop(connection);
+    struct redis_answer answer;
+
+    connection->answered++;
+    redis_answer_init(&answer, reply);
+    pending.on_answer(pending.context, &answer);
+    if (answer.kind != REDIS_VALUE && !connection->closing && connection->events->on_refused) {
+        connection->events->on_refused(connection, &answer);
+    }
+}
+
 static void take_reply(struct redis_connection *connection, const redisReply *reply)
 {
-    struct redis_pending pending;
-
     if (is_push(connection, reply, "smessage") || is_push(connection, reply, "pmessage")) {
-        connection->events->on_push(connection, reply);
+        hand_on_message(connection, reply);
         return;
     }
     /* Redis ends a subscription of its own accord when the channel's slot moves away. */
@@ -197,17 +213,17 @@ static void take_reply(struct redis_connection *connection, const redisReply *re
         return;
     }
     if (connection->pending_count == 0) {
-        struct span text = redis_reply_text(reply);
+        const char *text = reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_ERROR ||
+                                   reply->type == REDIS_REPLY_STATUS
+                               ? reply->str
+                               : "";
         char why[160];
 
-        snprintf(why, sizeof(why), "Redis said, unasked: %.*s", (int)text.len,
-                 text.at ? text.at : "");
+        snprintf(why, sizeof(why), "Redis said, unasked: %s", text);
         fail(connection, why);
         return;
     }
-    pending = pending_pop(connection);
-    connection->answered++;
-    pending.on_reply(pending.context, reply);
+    hand_on_answer(connection, reply);
 }
 
 static void on_readable(struct stream *stream)
@@ -248,18 +264,17 @@ void redis_connection_pause(struct redis_connection *connection, bool paused)
 
 /* ── Opening ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_authenticated(void *context, const redisReply *reply)
+static void on_authenticated(void *context, const struct redis_answer *answer)
 {
     struct redis_connection *connection = context;
+    char why[160];
 
-    if (!reply) {
-        return;
+    if (answer->kind == REDIS_VALUE) {
+        connection->events->on_open(connection);
+    } else if (answer->kind != REDIS_LOST) {
+        snprintf(why, sizeof(why), "%.*s", (int)answer->error.len, answer->error.at);
+        fail(connection, why);
     }
-    if (reply->type == REDIS_REPLY_ERROR) {
-        fail(connection, reply->str);
-        return;
-    }
-    connection->events->on_open(connection);
 }
 
 static void on_connected(struct stream *stream, int status)
@@ -328,31 +343,31 @@ static const struct stream_events stream_events = {
 static int connect_to(struct redis_connection *connection, const struct sockaddr *address,
                       socklen_t len)
 {
-    int r = stream_connect(&connection->stream, connection->turn_end.loop, address, len,
-                           &stream_events);
+    int rc = stream_connect(&connection->stream, connection->turn_end.loop, address, len,
+                            &stream_events);
 
-    if (r == 0) {
+    if (rc == 0) {
         connection->stream_is_open = true;
         connection->open_handles++;
     }
-    return r;
+    return rc;
 }
 
 /* A name may stand for several addresses, and the server listen on one of them. */
 static void connect_to_next(struct redis_connection *connection)
 {
-    int r = UV_EAI_NONAME;
+    int rc = UV_EAI_NONAME;
 
     while (connection->next_address) {
         const struct addrinfo *address = connection->next_address;
 
         connection->next_address = address->ai_next;
-        r = connect_to(connection, address->ai_addr, address->ai_addrlen);
-        if (r == 0) {
+        rc = connect_to(connection, address->ai_addr, address->ai_addrlen);
+        if (rc == 0) {
             return;
         }
     }
-    fail_with(connection, "cannot connect", r);
+    fail_with(connection, "cannot connect", rc);
 }
 
 static void on_looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *addresses)
@@ -372,15 +387,15 @@ static int connect_by_name(struct redis_connection *connection)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     char port[8];
-    int r;
+    int rc;
 
     snprintf(port, sizeof(port), "%u", (unsigned)connection->server->port);
-    r = uv_getaddrinfo(connection->turn_end.loop, &connection->lookup, on_looked_up,
-                       connection->server->host, port, &hints);
-    if (r == 0) {
+    rc = uv_getaddrinfo(connection->turn_end.loop, &connection->lookup, on_looked_up,
+                        connection->server->host, port, &hints);
+    if (rc == 0) {
         connection->open_handles++;
     }
-    return r;
+    return rc;
 }
 
 static int connect_by_path(struct redis_connection *connection)
@@ -403,7 +418,7 @@ int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
                           const struct redis_url *server,
                           const struct redis_connection_events *events)
 {
-    int r;
+    int rc;
 
     assert(server->kind != REDIS_URL_NONE);
     memset(connection, 0, sizeof(*connection));
@@ -415,9 +430,9 @@ int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
     connection->server = server;
     (void)uv_prepare_init(loop, &connection->turn_end); /* cannot fail */
     connection->open_handles = 1;
-    r = server->kind == REDIS_URL_UNIX ? connect_by_path(connection) : connect_by_name(connection);
-    if (r < 0) {
-        fail_with(connection, "cannot connect", r);
+    rc = server->kind == REDIS_URL_UNIX ? connect_by_path(connection) : connect_by_name(connection);
+    if (rc < 0) {
+        fail_with(connection, "cannot connect", rc);
     }
     return 0;
 }
@@ -436,7 +451,9 @@ void redis_connection_close(struct redis_connection *connection)
     }
     while (connection->pending_count > 0) {
         struct redis_pending pending = pending_pop(connection);
+        struct redis_answer lost;
 
-        pending.on_reply(pending.context, NULL);
+        redis_answer_init(&lost, NULL);
+        pending.on_answer(pending.context, &lost);
     }
 }

@@ -15,28 +15,25 @@
 #ifndef PROGRESSD_BROKER_REDIS_REDIS_CONNECTION_H
 #define PROGRESSD_BROKER_REDIS_REDIS_CONNECTION_H
 
-#include <hiredis/hiredis.h>
-
 #include "broker/config/config.h"
 #include "broker/net/stream.h"
+#include "broker/redis/redis_answer.h"
 
 struct redis_connection;
 
 struct redis_connection_events {
     /* Connected, and authenticated if there is a password: commands may be sent. */
     void (*on_open)(struct redis_connection *connection);
-    /* An smessage or pmessage, as the array that came; borrowed. Comes only after a command that
-     * subscribes was sent, and may be NULL when none ever is. */
-    void (*on_push)(struct redis_connection *connection, const redisReply *reply);
+    /* Something was published to a channel subscribed here; spans are borrowed. May be NULL when
+     * nothing is ever subscribed. */
+    void (*on_message)(struct redis_connection *connection, struct span channel,
+                       struct span message);
+    /* A command was refused; comes after its own callback. May be NULL. */
+    void (*on_refused)(struct redis_connection *connection, const struct redis_answer *answer);
     /* Nothing more will come; `why` says it for the log. */
     void (*on_failed)(struct redis_connection *connection, const char *why);
     void (*on_closed)(struct redis_connection *connection);
 };
-
-/* The reply, borrowed, which may be an error reply; or NULL when the connection closed before it
- * came. Each callback is called once, in the commands' order, the last ones from
- * redis_connection_close(). */
-typedef void (*redis_reply_fn)(void *context, const redisReply *reply);
 
 struct redis_connection {
     struct stream stream;
@@ -45,7 +42,7 @@ struct redis_connection {
     uv_prepare_t turn_end;                     /* runs while there is something to write */
     const struct redis_connection_events *events;
     const struct redis_url *server;
-    redisReader *reader;
+    struct redisReader *reader;
     struct text out; /* commands that are still to be written, from out_at on */
     size_t out_at;
     uint64_t sent, answered;       /* commands, since it was opened */
@@ -62,8 +59,9 @@ int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
                           const struct redis_url *server,
                           const struct redis_connection_events *events) MUST_CHECK;
 
-/* Queues a command. 0: `on_reply` will be called; or -ENOMEM, when it won't. */
-int redis_connection_send(struct redis_connection *connection, redis_reply_fn on_reply,
+/* Queues a command. 0: `on_answer` will be called, from redis_connection_close() at the latest; or
+ * -ENOMEM, when it won't. */
+int redis_connection_send(struct redis_connection *connection, redis_answer_fn on_answer,
                           void *context, int argc, const struct span *argv) MUST_CHECK;
 
 /* Gives the connection a name, which Redis shows in CLIENT LIST: progressd:<pid>:<role>. Whether
@@ -74,8 +72,5 @@ int redis_connection_set_name(struct redis_connection *connection, const char *r
 void redis_connection_pause(struct redis_connection *connection, bool paused);
 
 void redis_connection_close(struct redis_connection *connection);
-
-/* The text of a string, status or error reply; {NULL, 0} for anything else. */
-struct span redis_reply_text(const redisReply *reply);
 
 #endif

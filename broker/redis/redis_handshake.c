@@ -9,7 +9,7 @@
 
 #define MODULE "redis_handshake"
 
-static void finish(struct redis_handshake *handshake, const char *why)
+static void handshake_finish(struct redis_handshake *handshake, const char *why)
 {
     if (handshake->done) {
         return;
@@ -26,27 +26,28 @@ void redis_handshake_stop(struct redis_handshake *handshake)
 }
 
 static void ask(struct redis_handshake *handshake, struct redis_connection *connection,
-                redis_reply_fn on_reply, int argc, const struct span *argv)
+                redis_answer_fn on_answer, int argc, const struct span *argv)
 {
     if (!handshake->done &&
-        redis_connection_send(connection, on_reply, handshake, argc, argv) < 0) {
-        finish(handshake, "out of memory");
+        redis_connection_send(connection, on_answer, handshake, argc, argv) < 0) {
+        handshake_finish(handshake, "out of memory");
     }
 }
 
 /* Whether the sequence goes on with this reply; an error ends it, with what was being done. */
-static bool is_good(struct redis_handshake *handshake, const redisReply *reply, const char *what)
+static bool is_good(struct redis_handshake *handshake, const struct redis_answer *answer,
+                    const char *what)
 {
     char why[256];
 
-    if (handshake->done || !reply) {
+    if (handshake->done || answer->kind == REDIS_LOST) {
         return false;
     }
-    if (reply->type != REDIS_REPLY_ERROR) {
+    if (answer->kind == REDIS_VALUE) {
         return true;
     }
-    snprintf(why, sizeof(why), "%s: %s", what, reply->str);
-    finish(handshake, why);
+    snprintf(why, sizeof(why), "%s: %.*s", what, (int)answer->error.len, answer->error.at);
+    handshake_finish(handshake, why);
     return false;
 }
 
@@ -85,20 +86,20 @@ static void warn_of_eviction(struct redis_handshake *handshake, const struct red
     }
 }
 
-static bool info_is_good(struct redis_handshake *handshake, const redisReply *reply)
+static bool info_is_good(struct redis_handshake *handshake, const struct redis_answer *answer)
 {
     struct redis_info info;
 
-    if (!is_good(handshake, reply, "INFO")) {
+    if (!is_good(handshake, answer, "INFO")) {
         return false;
     }
-    redis_info_read(redis_reply_text(reply), &info);
+    redis_info_read(redis_answer_text(answer), &info);
     const char *objection = redis_info_objection(&info);
     if (!objection && !same_server(handshake, info.run_id)) {
         objection = "it is another server than before, or than the other connection's";
     }
     if (objection) {
-        finish(handshake, objection);
+        handshake_finish(handshake, objection);
         return false;
     }
     warn_of_eviction(handshake, &info);
@@ -106,9 +107,9 @@ static bool info_is_good(struct redis_handshake *handshake, const redisReply *re
 }
 
 static void ask_for_info(struct redis_handshake *handshake, struct redis_connection *connection,
-                         redis_reply_fn on_reply)
+                         redis_answer_fn on_answer)
 {
-    ask(handshake, connection, on_reply, 1, (struct span[]){SPAN_OF("INFO")});
+    ask(handshake, connection, on_answer, 1, (struct span[]){SPAN_OF("INFO")});
 }
 
 /* ── The function library ────────────────────────────────────────────────────────────────────── */
@@ -116,16 +117,16 @@ static void ask_for_info(struct redis_handshake *handshake, struct redis_connect
 static void list_library(struct redis_handshake *handshake);
 static void try_rights(struct redis_handshake *handshake);
 
-static void on_library_loaded(void *context, const redisReply *reply)
+static void on_library_loaded(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
     /* Another broker was faster: look at what it has loaded. */
-    if (reply && reply->type == REDIS_REPLY_ERROR && strstr(reply->str, "already exists")) {
+    if (answer->kind == REDIS_EXISTS) {
         list_library(handshake);
         return;
     }
-    if (is_good(handshake, reply, "FUNCTION LOAD")) {
+    if (is_good(handshake, answer, "FUNCTION LOAD")) {
         try_rights(handshake);
     }
 }
@@ -139,7 +140,7 @@ static void load_library(struct redis_handshake *handshake, bool replace)
     progress_library(&handshake->library_text, handshake->config->state_ttl_s,
                      handshake->config->max_payload);
     if (text_failed(&handshake->library_text)) {
-        finish(handshake, "out of memory");
+        handshake_finish(handshake, "out of memory");
         return;
     }
     if (replace) {
@@ -149,41 +150,22 @@ static void load_library(struct redis_handshake *handshake, bool replace)
     ask(handshake, handshake->commands, on_library_loaded, argc, argv);
 }
 
-/* The code within FUNCTION LIST's answer: one library, as names and values in turn. */
-static struct span listed_code(const redisReply *reply)
-{
-    const redisReply *library;
-
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
-        return (struct span){NULL, 0};
-    }
-    library = reply->element[0];
-    for (size_t i = 0; library->type == REDIS_REPLY_ARRAY && i + 1 < library->elements; i += 2) {
-        struct span name = redis_reply_text(library->element[i]);
-
-        if (name.at && span_is(name, "library_code")) {
-            return redis_reply_text(library->element[i + 1]);
-        }
-    }
-    return (struct span){NULL, 0};
-}
-
-static void on_library_listed(void *context, const redisReply *reply)
+static void on_library_listed(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
     const struct config *config = handshake->config;
     struct library_head head;
     struct span code;
 
-    if (!is_good(handshake, reply, "FUNCTION LIST")) {
+    if (!is_good(handshake, answer, "FUNCTION LIST")) {
         return;
     }
-    code = listed_code(reply);
+    code = redis_answer_member(answer, "library_code");
     if (!code.at) {
         load_library(handshake, false);
     } else if (progress_library_head(code, &head) != 0) {
-        finish(handshake,
-               "Redis has a function library \"" PROGRESS_LIBRARY_NAME "\" that isn't progressd's");
+        handshake_finish(handshake, "Redis has a function library \"" PROGRESS_LIBRARY_NAME
+                                    "\" that isn't progressd's");
     } else if (head.version < progress_library_version ||
                (head.version == progress_library_version && handshake->is_first &&
                 (head.state_ttl_s != config->state_ttl_s ||
@@ -203,20 +185,20 @@ static void list_library(struct redis_handshake *handshake)
 
 /* ── Rights ──────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_subscribed(void *context, const redisReply *reply)
+static void on_subscribed(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
-    if (is_good(handshake, reply, "SSUBSCRIBE")) {
-        finish(handshake, NULL);
+    if (is_good(handshake, answer, "SSUBSCRIBE")) {
+        handshake_finish(handshake, NULL);
     }
 }
 
-static void on_hash_read(void *context, const redisReply *reply)
+static void on_hash_read(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
-    if (is_good(handshake, reply, "HGETALL")) {
+    if (is_good(handshake, answer, "HGETALL")) {
         ask(handshake, handshake->subscriber, on_subscribed, 2,
             (struct span[]){SPAN_OF("SSUBSCRIBE"), SPAN_OF(handshake->probe_channel)});
     }
@@ -225,7 +207,7 @@ static void on_hash_read(void *context, const redisReply *reply)
 static void try_rights(struct redis_handshake *handshake)
 {
     if (!handshake->is_first) {
-        finish(handshake, NULL);
+        handshake_finish(handshake, NULL);
         return;
     }
     ask(handshake, handshake->commands, on_hash_read, 2,
@@ -234,18 +216,18 @@ static void try_rights(struct redis_handshake *handshake)
 
 /* ── The sequence ────────────────────────────────────────────────────────────────────────────── */
 
-static void on_info(void *context, const redisReply *reply)
+static void on_info(void *context, const struct redis_answer *answer)
 {
-    if (info_is_good(context, reply)) {
+    if (info_is_good(context, answer)) {
         list_library(context);
     }
 }
 
-static void on_subscriber_info(void *context, const redisReply *reply)
+static void on_subscriber_info(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
-    if (info_is_good(handshake, reply)) {
+    if (info_is_good(handshake, answer)) {
         ask_for_info(handshake, handshake->commands, on_info);
     }
 }
@@ -258,7 +240,7 @@ void redis_handshake_start(struct redis_handshake *handshake)
     handshake->library_text = TEXT_EMPTY;
     if (redis_connection_set_name(handshake->commands, "commands") < 0 ||
         redis_connection_set_name(handshake->subscriber, "subscriber") < 0) {
-        finish(handshake, "out of memory");
+        handshake_finish(handshake, "out of memory");
         return;
     }
     ask_for_info(handshake, handshake->subscriber, on_subscriber_info);

@@ -70,7 +70,7 @@ static void set_timer(struct redis_link *link, uint64_t in_ms)
 
 static const char *server_name(const struct redis_link *link, char *buffer, size_t size)
 {
-    const struct redis_url *server = &link->settings.config->redis;
+    const struct redis_url *server = link->settings.server;
 
     if (server->kind == REDIS_URL_UNIX) {
         return server->path;
@@ -110,12 +110,9 @@ static void after_closing(struct redis_link *link)
         return;
     }
     if (link->closing) {
-        void (*on_closed)(void *) = link->settings.events->on_closed;
-        void *owner = link->settings.owner;
-
         set_state(link, LINK_CLOSED);
+        link->settings.events->on_closed(link->settings.owner, link);
         mem_free(link);
-        on_closed(owner);
         return;
     }
     set_state(link, LINK_DOWN);
@@ -151,7 +148,7 @@ void redis_link_fail(struct redis_link *link, const char *why)
     shut(link);
     if (was_up) {
         metric_add(link->settings.metrics, METRIC_LINK_LOSSES, 1);
-        link->settings.events->on_down(link->settings.owner);
+        link->settings.events->on_down(link->settings.owner, link);
     }
 }
 
@@ -183,14 +180,14 @@ static void on_subscriber_closed(struct redis_connection *connection)
 
 /* ── Health ──────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_probe_counted(void *context, const redisReply *reply)
+static void on_probe_counted(void *context, const struct redis_answer *answer)
 {
     struct redis_link *link = context;
 
-    if (reply && reply->type == REDIS_REPLY_ERROR) {
+    if (answer->kind != REDIS_VALUE && answer->kind != REDIS_LOST) {
         char why[192];
 
-        snprintf(why, sizeof(why), "SPUBLISH: %s", reply->str);
+        snprintf(why, sizeof(why), "SPUBLISH: %.*s", (int)answer->error.len, answer->error.at);
         redis_link_fail(link, why);
     }
 }
@@ -220,9 +217,10 @@ static void on_probe_arrived(struct redis_link *link)
     link->checked_ms = now_ms(link);
     set_timer(link, REDIS_LINK_LOOK_MS);
     metric_add(link->settings.metrics, METRIC_LINK_CONNECTS, 1);
-    log_event(link->ups++ == 0 ? LOG_INFO : LOG_DEBUG, MODULE, "link to Redis up",
+    link->ups++;
+    log_event(link->ups == 1 ? LOG_INFO : LOG_DEBUG, MODULE, "link to Redis up",
               LOG_TEXT("server", server_name(link, server, sizeof(server))));
-    link->settings.events->on_up(link->settings.owner);
+    link->settings.events->on_up(link->settings.owner, link);
 }
 
 /* Whether a command that was sent before the last REDIS_LINK_TIMEOUT_LOOKS looks has no reply. */
@@ -347,34 +345,57 @@ static void on_subscriber_open(struct redis_connection *connection)
     on_one_open(CONTAINER_OF(connection, struct redis_link, subscriber));
 }
 
-/* {"smessage", channel, message} or {"pmessage", pattern, channel, message}. */
-static void on_push(struct redis_connection *connection, const redisReply *reply)
+static void on_message(struct redis_connection *connection, struct span channel,
+                       struct span message)
 {
     struct redis_link *link = CONTAINER_OF(connection, struct redis_link, subscriber);
-    struct span channel = redis_reply_text(reply->element[reply->elements - 2]);
-    struct span message = redis_reply_text(reply->element[reply->elements - 1]);
 
     link->quiet_looks = 0;
-    if (!channel.at || !message.at) {
-        return;
-    }
-    if (channel.len == strlen(link->probe_channel) &&
-        memcmp(channel.at, link->probe_channel, channel.len) == 0) {
+    if (span_is(channel, link->probe_channel)) {
         on_probe_arrived(link);
     } else if (link->state == LINK_UP) {
-        link->settings.events->on_message(link->settings.owner, channel, message);
+        link->settings.events->on_message(link->settings.owner, link, channel, message);
     }
+}
+
+static void on_refused(struct redis_link *link, const struct redis_answer *answer)
+{
+    char why[192];
+
+    if (link->state != LINK_UP) {
+        return; /* the handshake says what is wrong */
+    }
+    if (answer->kind == REDIS_NO_FUNCTION && link->handshake.done) {
+        redis_handshake_check_again(&link->handshake);
+    } else if (redis_answer_is_of_server(answer->kind)) {
+        snprintf(why, sizeof(why), "%.*s", (int)answer->error.len, answer->error.at);
+        redis_link_fail(link, why);
+    }
+}
+
+static void on_commands_refused(struct redis_connection *connection,
+                                const struct redis_answer *answer)
+{
+    on_refused(CONTAINER_OF(connection, struct redis_link, commands), answer);
+}
+
+static void on_subscriber_refused(struct redis_connection *connection,
+                                  const struct redis_answer *answer)
+{
+    on_refused(CONTAINER_OF(connection, struct redis_link, subscriber), answer);
 }
 
 static const struct redis_connection_events commands_events = {
     .on_open = on_commands_open,
+    .on_refused = on_commands_refused,
     .on_failed = on_commands_failed,
     .on_closed = on_commands_closed,
 };
 
 static const struct redis_connection_events subscriber_events = {
     .on_open = on_subscriber_open,
-    .on_push = on_push,
+    .on_message = on_message,
+    .on_refused = on_subscriber_refused,
     .on_failed = on_subscriber_failed,
     .on_closed = on_subscriber_closed,
 };
@@ -383,8 +404,7 @@ static bool open_one(struct redis_link *link, struct redis_connection *connectio
                      const struct redis_connection_events *events)
 {
     *exists = true; /* on_failed may come before this returns */
-    if (redis_connection_open(connection, link->settings.loop, &link->settings.config->redis,
-                              events) < 0) {
+    if (redis_connection_open(connection, link->settings.loop, link->settings.server, events) < 0) {
         *exists = false;
         redis_link_fail(link, "out of memory");
     }
@@ -439,22 +459,22 @@ void redis_link_close(struct redis_link *link)
 /* ── Use ─────────────────────────────────────────────────────────────────────────────────────── */
 
 int redis_link_subscribe(struct redis_link *link, const char *command, struct span channel,
-                         redis_reply_fn on_reply, void *context)
+                         redis_answer_fn on_answer, void *context)
 {
     if (link->state != LINK_UP) {
         return -ENOTCONN;
     }
-    return redis_connection_send(&link->subscriber, on_reply, context, 2,
+    return redis_connection_send(&link->subscriber, on_answer, context, 2,
                                  (struct span[]){SPAN_OF(command), channel});
 }
 
-int redis_link_command(struct redis_link *link, redis_reply_fn on_reply, void *context, int argc,
+int redis_link_command(struct redis_link *link, redis_answer_fn on_answer, void *context, int argc,
                        const struct span *argv)
 {
     if (link->state != LINK_UP) {
         return -ENOTCONN;
     }
-    return redis_connection_send(&link->commands, on_reply, context, argc, argv);
+    return redis_connection_send(&link->commands, on_answer, context, argc, argv);
 }
 
 void redis_link_pause(struct redis_link *link, bool paused)

@@ -34,13 +34,15 @@ struct redis_link;
 
 struct redis_link_events {
     /* The link can be used; no channel is subscribed. */
-    void (*on_up)(void *owner);
-    /* The link is lost: all subscriptions are void; pending callbacks have been called with NULL.
-     */
-    void (*on_down)(void *owner);
+    void (*on_up)(void *owner, struct redis_link *link);
+    /* The link is lost: all subscriptions are void; pending callbacks have been called with
+     * REDIS_LOST. */
+    void (*on_down)(void *owner, struct redis_link *link);
     /* Something was published to a channel subscribed here; spans are borrowed. */
-    void (*on_message)(void *owner, struct span channel, struct span message);
-    void (*on_closed)(void *owner);
+    void (*on_message)(void *owner, struct redis_link *link, struct span channel,
+                       struct span message);
+    /* The link is freed when this returns. */
+    void (*on_closed)(void *owner, struct redis_link *link);
 };
 
 /* What the link needs of its process. All is borrowed for the link's life. */
@@ -48,6 +50,7 @@ struct redis_link_settings {
     uv_loop_t *loop;
     struct timer_wheel *wheel;
     const struct config *config;
+    const struct redis_url *server;
     struct metrics_slot *metrics;
     const struct redis_link_events *events;
     void *owner;
@@ -56,21 +59,22 @@ struct redis_link_settings {
 /* Begins to connect. NULL when out of memory. */
 struct redis_link *redis_link_open(const struct redis_link_settings *settings) MUST_CHECK;
 
-/* Closes for good: on_closed comes once, perhaps before this returns; the link is freed by then. No
- * other event comes. */
+/* Closes for good: on_closed comes once, perhaps before this returns. No other event comes. */
 void redis_link_close(struct redis_link *link);
 
 bool redis_link_is_up(const struct redis_link *link);
 
-/* The three below: 0 and `on_reply` comes once (see redis_reply_fn), from the subscribing
- * connection for the first two; or -ENOMEM or -ENOTCONN (not up), when it doesn't. */
+/* The two below: 0 and `on_answer` comes once, from the subscribing connection for the first one;
+ * or -ENOMEM or -ENOTCONN (not up), when it doesn't. A refusal that says something about the whole
+ * server (redis_answer_is_of_server) makes the link give it up, after the callback; any other one
+ * is the caller's business alone. */
 
 /* SSUBSCRIBE or PSUBSCRIBE, SUNSUBSCRIBE: `command` and the channel or pattern. */
 int redis_link_subscribe(struct redis_link *link, const char *command, struct span channel,
-                         redis_reply_fn on_reply, void *context) MUST_CHECK;
+                         redis_answer_fn on_answer, void *context) MUST_CHECK;
 
 /* Any command that isn't about subscriptions; at most 8 arguments, the command's name included. */
-int redis_link_command(struct redis_link *link, redis_reply_fn on_reply, void *context, int argc,
+int redis_link_command(struct redis_link *link, redis_answer_fn on_answer, void *context, int argc,
                        const struct span *argv) MUST_CHECK;
 
 /* Stops taking messages, or goes on; for an owner with too much in flight. */

@@ -328,6 +328,36 @@ def test_the_rights_that_the_documentation_names_are_enough(redis, launch):
     assert "NOPERM" not in broker.stderr()
 
 
+def test_a_task_that_redis_refuses_takes_nobody_else_along(redis, launch):
+    """The user may use some keys and channels only: a mistake, but one of a few tasks."""
+    redis.start()
+    allowed = ["~progress:ok-*", "~progress:!*", "&progress:ok-*", "&progress:!*"]
+    user = ["ACL", "SETUSER", "progressd", "on", f">{PASSWORD}"]
+    assert redis.cli(*user, *allowed, *RIGHTS) == "OK"
+    broker = launch(with_password(redis.url, user="progressd"), options=["--resync-interval", "1"])
+    eventually(lambda: is_ready(broker), 15)
+    with Job(redis, "ok-1") as job, Job(redis, "other") as other, \
+            WsClient(broker.ws_url("ok-1")) as client:
+        client.send_json({"type": "subscribe", "token": broker.token("ok-1")})
+        assert client.recv_json()["type"] == "subscribed"
+        losses = broker.metrics()["progressd_link_losses_total"]
+        rev = other.update(1)
+        for _ in range(8):  # both workers get some
+            assert broker.poll("other")[0] == 503
+        assert client_hears(client, job.update(1))
+        lines = broker.logged(msg="Redis refuses a task", task="other")
+        assert lines and "NOPERM" in lines[0]["why"]
+        assert redis.cli(*user, "~progress:*", "&progress:*") == "OK"
+        eventually(lambda: broker.poll("other")[0] == 200, 15)
+        assert json.loads(broker.poll("other")[1])["rev"] == rev
+        assert client_hears(client, job.complete())
+        assert broker.metrics()["progressd_link_losses_total"] == losses
+
+
+def client_hears(client, rev):
+    return client.recv_until(lambda message: message.get("rev") == rev)
+
+
 # ── The function library ────────────────────────────────────────────────────────────────────────
 
 HEAD = re.compile(r"(progressd library version=)(\d+) (state_ttl=)(\d+)")

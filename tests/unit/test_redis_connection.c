@@ -58,11 +58,12 @@ static void on_open(struct redis_connection *connection)
     close_if(fixture, fixture->closes_on_open);
 }
 
-static void on_push(struct redis_connection *connection, const redisReply *reply)
+static void on_message(struct redis_connection *connection, struct span channel,
+                       struct span message)
 {
     struct fixture *fixture = fixture_of(connection);
 
-    note(fixture, "%s %s", reply->element[0]->str, reply->element[reply->elements - 1]->str);
+    note(fixture, "message %.*s %.*s", (int)channel.len, channel.at, (int)message.len, message.at);
     close_if(fixture, fixture->closes_on_push);
 }
 
@@ -81,7 +82,12 @@ static void on_closed(struct redis_connection *connection)
     fixture_of(connection)->closed++;
 }
 
-static const struct redis_connection_events events = {on_open, on_push, on_failed, on_closed};
+static const struct redis_connection_events events = {
+    .on_open = on_open,
+    .on_message = on_message,
+    .on_failed = on_failed,
+    .on_closed = on_closed,
+};
 
 static void set_up(struct fixture *fixture)
 {
@@ -162,18 +168,20 @@ static const char *heard(struct fixture *fixture)
     return text;
 }
 
-static void on_reply(void *context, const redisReply *reply)
+static void on_reply(void *context, const struct redis_answer *answer)
 {
     struct fixture *fixture = context;
 
-    if (!reply) {
+    if (answer->kind == REDIS_LOST) {
         note(fixture, "NULL");
-    } else if (reply->type == REDIS_REPLY_ARRAY) {
-        note(fixture, "array %zu", reply->elements);
-    } else if (reply->type == REDIS_REPLY_INTEGER) {
-        note(fixture, ":%lld", reply->integer);
+    } else if (answer->kind != REDIS_VALUE) {
+        note(fixture, "%.*s", (int)answer->error.len, answer->error.at);
+    } else if (redis_answer_is_array(answer)) {
+        note(fixture, "array %zu", redis_answer_count(answer));
+    } else if (redis_answer_text(answer).at) {
+        note(fixture, "%.*s", (int)redis_answer_text(answer).len, redis_answer_text(answer).at);
     } else {
-        note(fixture, "%s", reply->str);
+        note(fixture, ":%lld", (long long)redis_answer_integer(answer));
     }
     close_if(fixture, fixture->closes_on_reply);
 }
@@ -345,7 +353,7 @@ Test(redis_connection, tells_messages_from_replies)
                   "*3\r\n$10\r\npsubscribe\r\n$1\r\nb\r\n:1\r\n"
                   "*4\r\n$8\r\npmessage\r\n$1\r\nb\r\n$1\r\nb\r\n$2\r\nm2\r\n");
     turn(&fixture);
-    cr_assert_str_eq(fixture.log, "array 3; smessage m1; array 3; pmessage m2; ");
+    cr_assert_str_eq(fixture.log, "array 3; message a m1; array 3; message b m2; ");
     tear_down(&fixture);
 }
 
@@ -488,8 +496,8 @@ Test(redis_connection, can_be_closed_from_each_callback)
         }
         tear_down(&fixture);
         cr_assert_str_eq(fixture.log, at == 0   ? "open; closed; "
-                                      : at == 1 ? "open; smessage m1; OK; NULL; closed; "
-                                                : "open; smessage m1; NULL; NULL; closed; ");
+                                      : at == 1 ? "open; message a m1; OK; NULL; closed; "
+                                                : "open; message a m1; NULL; NULL; closed; ");
     }
 }
 

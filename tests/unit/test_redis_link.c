@@ -4,6 +4,7 @@
 
 #include "broker/redis/redis_link.h"
 #include "tests/support/scripted_redis.h"
+#include "tests/support/turned_clock.h"
 
 /* ── A link to a scripted Redis; the test turns its clock ────────────────────────────────────── */
 
@@ -24,17 +25,18 @@ static void note(struct fixture *fixture, const char *what)
     strcat(fixture->log, "; ");
 }
 
-static void on_up(void *owner)
+static void on_up(void *owner, struct redis_link *link)
 {
     note(owner, "up");
 }
 
-static void on_down(void *owner)
+static void on_down(void *owner, struct redis_link *link)
 {
     note(owner, "down");
 }
 
-static void on_message(void *owner, struct span channel, struct span message)
+static void on_message(void *owner, struct redis_link *link, struct span channel,
+                       struct span message)
 {
     char text[256];
 
@@ -43,38 +45,34 @@ static void on_message(void *owner, struct span channel, struct span message)
     note(owner, text);
 }
 
-static void on_closed(void *owner)
+static void on_closed(void *owner, struct redis_link *link)
 {
     struct fixture *fixture = owner;
 
+    cr_assert_eq(link, fixture->link);
     fixture->link = NULL;
 }
 
 static const struct redis_link_events events = {on_up, on_down, on_message, on_closed};
 
-static void on_reply(void *context, const redisReply *reply)
+static void on_reply(void *context, const struct redis_answer *answer)
 {
-    note(context, !reply ? "lost" : reply->type == REDIS_REPLY_ERROR ? reply->str : "reply");
+    char text[128];
+
+    snprintf(text, sizeof(text), "%.*s", (int)answer->error.len, answer->error.at);
+    note(context, answer->kind == REDIS_LOST    ? "lost"
+                  : answer->kind == REDIS_VALUE ? "reply"
+                                                : text);
 }
 
-/* Everything that is under way comes to rest. */
 static void settle(struct fixture *fixture)
 {
-    for (int i = 0; i < 100; i++) {
-        uv_run(&fixture->loop, UV_RUN_NOWAIT);
-    }
+    turned_clock_settle(&fixture->loop);
 }
 
-/* So much time passes at once. The loop's own clock is moved with the wheel: it is what the link
- * sets its timers by. */
 static void pass(struct fixture *fixture, uint64_t ms)
 {
-    const uint64_t wheel_ms = fixture->wheel.now_tick * TIMER_WHEEL_TICK_MS;
-    const uint64_t now_ms = uv_now(&fixture->loop);
-
-    fixture->loop.time = (wheel_ms > now_ms ? wheel_ms : now_ms) + ms + TIMER_WHEEL_TICK_MS;
-    timer_wheel_advance(&fixture->wheel, fixture->loop.time);
-    settle(fixture);
+    turned_clock_pass(&fixture->loop, &fixture->wheel, ms);
 }
 
 static void look(struct fixture *fixture)
@@ -111,17 +109,17 @@ static void set_up_down(struct fixture *fixture)
     memset(fixture, 0, sizeof(*fixture));
     cr_assert_eq(uv_loop_init(&fixture->loop), 0);
     scripted_redis_open(&fixture->redis, &fixture->loop);
-    fixture->config.redis = fixture->redis.url;
     fixture->config.resync_interval_ms = 15000;
     fixture->config.state_ttl_s = 86400;
     fixture->config.max_payload = 4096;
     strcpy(fixture->prefix, "progress:");
     fixture->config.redis_prefix = fixture->prefix;
     fixture->metrics = calloc(1, sizeof(*fixture->metrics));
-    timer_wheel_init(&fixture->wheel, uv_now(&fixture->loop));
+    timer_wheel_init(&fixture->wheel, turned_clock_ms);
     fixture->link = redis_link_open(&(struct redis_link_settings){.loop = &fixture->loop,
                                                                   .wheel = &fixture->wheel,
                                                                   .config = &fixture->config,
+                                                                  .server = &fixture->redis.url,
                                                                   .metrics = fixture->metrics,
                                                                   .events = &events,
                                                                   .owner = fixture});
@@ -131,7 +129,7 @@ static void set_up_down(struct fixture *fixture)
 static void set_up(struct fixture *fixture)
 {
     set_up_down(fixture);
-    pass(fixture, 0);
+    pass(fixture, TIMER_WHEEL_TICK_MS);
     expect(fixture, "up; ");
     cr_assert_eq(count(fixture, METRIC_LINKS_UP), 1);
 }
@@ -191,7 +189,7 @@ Test(redis_link, comes_up_where_it_may_not_name_its_connections)
 
     set_up_down(&fixture);
     scripted_redis_say(&fixture.redis, "CLIENT", "-NOPERM no\r\n");
-    pass(&fixture, 0);
+    pass(&fixture, TIMER_WHEEL_TICK_MS);
     expect(&fixture, "up; ");
     tear_down(&fixture);
 }
@@ -202,7 +200,7 @@ Test(redis_link, gives_up_a_server_that_never_answers)
 
     set_up_down(&fixture);
     fixture.redis.mute_commands = true;
-    pass(&fixture, 0);
+    pass(&fixture, TIMER_WHEEL_TICK_MS);
     cr_assert_eq(fixture.redis.connects, 2);
     pass(&fixture, REDIS_LINK_OPEN_TIMEOUT_MS);
     scripted_redis_unmute(&fixture.redis);
@@ -296,7 +294,7 @@ Test(redis_link, blames_nobody_when_its_own_process_stood_still)
     set_up(&fixture);
     fixture.redis.mute_commands = true;
     command(&fixture);
-    pass(&fixture, 600000);
+    turned_clock_jump(&fixture.loop, &fixture.wheel, 600000);
     expect(&fixture, "");
     scripted_redis_unmute(&fixture.redis);
     settle(&fixture);
@@ -321,33 +319,23 @@ Test(redis_link, probes_a_quiet_link_and_gives_it_up_when_the_probe_does_not_arr
 
 /* ── Coming back ─────────────────────────────────────────────────────────────────────────────── */
 
-/* How often the link comes up within three seconds, while the server hangs up as soon as it is up.
- * A slow machine counts fewer. */
-static int count_ups_of_a_flapping_link(struct fixture *fixture)
-{
-    const uint64_t end_ns = uv_hrtime() + 3000000000u;
-    int ups = 0;
-
-    while (uv_hrtime() < end_ns) {
-        usleep(10000);
-        settle(fixture);
-        timer_wheel_advance(&fixture->wheel, uv_now(&fixture->loop));
-        settle(fixture);
-        if (redis_link_is_up(fixture->link)) {
-            ups++;
-            scripted_redis_hang_up(&fixture->redis);
-            settle(fixture);
-        }
-    }
-    return ups;
-}
-
 Test(redis_link, backs_off_from_a_server_that_hangs_up_as_soon_as_the_link_is_up)
 {
     struct fixture fixture;
+    int ups = 0;
 
     set_up_down(&fixture);
-    cr_assert_leq(count_ups_of_a_flapping_link(&fixture), 14);
+    for (int tick = 0; tick < 1000; tick++) {
+        pass(&fixture, TIMER_WHEEL_TICK_MS);
+        if (redis_link_is_up(fixture.link)) {
+            ups++;
+            scripted_redis_hang_up(&fixture.redis);
+            settle(&fixture);
+        }
+    }
+    /* 100 s, and 1.5 s between attempts on average. */
+    cr_assert_leq(ups, 120);
+    cr_assert_geq(ups, 40);
     tear_down(&fixture);
 }
 
@@ -369,8 +357,59 @@ Test(redis_link, comes_back_at_once_after_it_has_held)
     fixture.log[0] = '\0';
     scripted_redis_hang_up(&fixture.redis);
     settle(&fixture);
-    pass(&fixture, 50);
+    pass(&fixture, 200);
     expect(&fixture, "down; up; ");
+    tear_down(&fixture);
+}
+
+/* ── Refusals ────────────────────────────────────────────────────────────────────────────────── */
+
+Test(redis_link, outlives_what_is_refused_for_one_key)
+{
+    static const char *const refusals[] = {"-NOPERM no\r\n", "-WRONGTYPE no\r\n", "-OOM no\r\n",
+                                           "-MISCONF no\r\n", "-ERR no\r\n"};
+    struct fixture fixture;
+
+    set_up(&fixture);
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        scripted_redis_say(&fixture.redis, "GET", refusals[i]);
+        scripted_redis_say(&fixture.redis, "SSUBSCRIBE", refusals[i]);
+        command(&fixture);
+        subscribe(&fixture, "progress:a");
+        cr_assert(redis_link_is_up(fixture.link), "%s", refusals[i]);
+    }
+    cr_assert_null(strstr(fixture.log, "down"));
+    tear_down(&fixture);
+}
+
+Test(redis_link, gives_up_a_server_that_says_it_is_no_master_any_more)
+{
+    static const char *const refusals[] = {"-READONLY no\r\n", "-LOADING wait\r\n",
+                                           "-MOVED 1 a:1\r\n"};
+
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        struct fixture fixture;
+
+        set_up(&fixture);
+        scripted_redis_say(&fixture.redis, "GET", refusals[i]);
+        command(&fixture);
+        cr_assert_not_null(strstr(fixture.log, "; down; "), "%s", refusals[i]);
+        tear_down(&fixture);
+    }
+}
+
+Test(redis_link, looks_for_the_library_when_a_function_is_missing)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    scripted_redis_say(&fixture.redis, "GET", "-ERR Function not found\r\n");
+    fixture.redis.log[0] = '\0';
+    scripted_redis_say(&fixture.redis, "FUNCTION LIST", "*0\r\n");
+    command(&fixture);
+    settle(&fixture);
+    cr_assert_not_null(strstr(fixture.redis.log, "FUNCTION LOAD; "));
+    expect(&fixture, "ERR Function not found; ");
     tear_down(&fixture);
 }
 

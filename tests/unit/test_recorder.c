@@ -1,0 +1,292 @@
+#include "broker/process/recorder.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/scripted_redis.h"
+#include "tests/support/turned_clock.h"
+
+#define MESSAGE "{\"type\":\"complete\",\"payload\":{\"resultUrl\":\"/1\",\"duration\":1}}"
+#define LOOK_MS 1000 /* of the link */
+
+/* ── A recorder on a scripted Redis; the test turns its clock ────────────────────────────────── */
+
+struct fixture {
+    uv_loop_t loop;
+    struct timer_wheel wheel;
+    struct scripted_redis redis;
+    struct config config;
+    char prefix[16];
+    struct metrics_slot *metrics;
+    struct recorder *recorder;
+};
+
+static void on_closed(void *owner)
+{
+    struct fixture *fixture = owner;
+
+    fixture->recorder = NULL;
+}
+
+static void settle(struct fixture *fixture)
+{
+    turned_clock_settle(&fixture->loop);
+}
+
+static void pass(struct fixture *fixture, uint64_t ms)
+{
+    turned_clock_pass(&fixture->loop, &fixture->wheel, ms);
+}
+
+static uint64_t count(const struct fixture *fixture, enum metric metric)
+{
+    return metric_read(fixture->metrics, metric);
+}
+
+static void expect_state(const struct fixture *fixture, enum recorder_state state)
+{
+    cr_assert_str_eq(state_name(&recorder_machine, recorder_state(fixture->recorder)),
+                     state_name(&recorder_machine, state));
+    cr_assert_eq(count(fixture, METRIC_RECORDER_ACTIVE), state == RECORDER_RECORDING);
+}
+
+static void set_up_away(struct fixture *fixture)
+{
+    memset(fixture, 0, sizeof(*fixture));
+    cr_assert_eq(uv_loop_init(&fixture->loop), 0);
+    scripted_redis_open(&fixture->redis, &fixture->loop);
+    strcpy(fixture->prefix, "progress:");
+    fixture->config.redis_prefix = fixture->prefix;
+    fixture->config.resync_interval_ms = 15000;
+    fixture->config.state_ttl_s = 86400;
+    fixture->config.max_payload = 4096;
+    fixture->metrics = calloc(1, sizeof(*fixture->metrics));
+    timer_wheel_init(&fixture->wheel, turned_clock_ms);
+    fixture->recorder = recorder_open(&(struct recorder_settings){.loop = &fixture->loop,
+                                                                  .wheel = &fixture->wheel,
+                                                                  .config = &fixture->config,
+                                                                  .server = &fixture->redis.url,
+                                                                  .metrics = fixture->metrics,
+                                                                  .on_closed = on_closed,
+                                                                  .owner = fixture});
+    cr_assert_not_null(fixture->recorder);
+}
+
+static void set_up(struct fixture *fixture)
+{
+    set_up_away(fixture);
+    pass(fixture, TIMER_WHEEL_TICK_MS);
+    expect_state(fixture, RECORDER_RECORDING);
+}
+
+static void tear_down(struct fixture *fixture)
+{
+    if (fixture->recorder) {
+        recorder_stop(fixture->recorder);
+        settle(fixture);
+    }
+    scripted_redis_close(&fixture->redis);
+    uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    cr_assert_null(fixture->recorder);
+    cr_assert_eq(uv_loop_close(&fixture->loop), 0);
+    free(fixture->metrics);
+}
+
+static void publish(struct fixture *fixture, const char *task, const char *message)
+{
+    char channel[64];
+
+    snprintf(channel, sizeof(channel), "progress:%s", task);
+    scripted_redis_publish(&fixture->redis, channel, message);
+    settle(fixture);
+}
+
+/* ── The lease ───────────────────────────────────────────────────────────────────────────────── */
+
+Test(recorder, subscribes_gets_the_lease_and_records)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    publish(&fixture, "a", MESSAGE);
+    cr_assert_not_null(strstr(fixture.redis.log, "FCALL progress_publish; "));
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACCEPTED), 1);
+    tear_down(&fixture);
+}
+
+Test(recorder, asks_for_no_lease_while_it_cannot_subscribe)
+{
+    struct fixture fixture;
+
+    set_up_away(&fixture);
+    scripted_redis_say(&fixture.redis, "PSUBSCRIBE", "-NOPERM no\r\n");
+    pass(&fixture, 5000);
+    expect_state(&fixture, RECORDER_AWAY);
+    cr_assert_null(strstr(fixture.redis.log, "progress_lease"));
+    scripted_redis_say(&fixture.redis, "PSUBSCRIBE", NULL);
+    pass(&fixture, RECORDER_RENEW_MS);
+    expect_state(&fixture, RECORDER_RECORDING);
+    tear_down(&fixture);
+}
+
+Test(recorder, leaves_messages_to_the_one_who_holds_the_lease)
+{
+    struct fixture fixture;
+
+    set_up_away(&fixture);
+    scripted_redis_say(&fixture.redis, "FCALL progress_lease", ":0\r\n");
+    pass(&fixture, TIMER_WHEEL_TICK_MS);
+    expect_state(&fixture, RECORDER_STANDING_BY);
+    publish(&fixture, "a", MESSAGE);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACCEPTED), 0);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 0);
+    scripted_redis_say(&fixture.redis, "FCALL progress_lease", NULL);
+    pass(&fixture, RECORDER_RENEW_MS);
+    expect_state(&fixture, RECORDER_RECORDING);
+    tear_down(&fixture);
+}
+
+Test(recorder, counts_what_comes_while_nobody_is_known_to_hold_the_lease)
+{
+    struct fixture fixture;
+
+    set_up_away(&fixture);
+    scripted_redis_say(&fixture.redis, "FCALL progress_lease", "-MISCONF no\r\n");
+    pass(&fixture, TIMER_WHEEL_TICK_MS);
+    expect_state(&fixture, RECORDER_ASKING);
+    publish(&fixture, "a", MESSAGE);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 1);
+    tear_down(&fixture);
+}
+
+Test(recorder, gets_the_lease_again_from_a_redis_that_left_its_commands_without_an_answer)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    fixture.redis.mute_commands = true;
+    for (int i = 0; i < 4; i++) {
+        publish(&fixture, "a", MESSAGE); /* so that the subscription is busy */
+        pass(&fixture, LOOK_MS);
+    }
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACTIVE), 0);
+    cr_assert_eq(count(&fixture, METRIC_LINK_LOSSES), 1);
+    cr_assert_geq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 3,
+                  "what was under way is counted");
+    scripted_redis_unmute(&fixture.redis);
+    /* An attempt that was under way still has its deadline before it. */
+    pass(&fixture, 12000);
+    expect_state(&fixture, RECORDER_RECORDING);
+    publish(&fixture, "a", MESSAGE);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACCEPTED), 1);
+    tear_down(&fixture);
+}
+
+Test(recorder, gives_the_link_up_when_the_lease_could_not_be_renewed_in_time)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    fixture.redis.mute_commands = true;
+    pass(&fixture, RECORDER_LEASE_MS + 500);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACTIVE), 0);
+    cr_assert_eq(count(&fixture, METRIC_LINK_LOSSES), 1);
+    tear_down(&fixture);
+}
+
+Test(recorder, keeps_the_lease_over_a_link_that_comes_back_in_time)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    scripted_redis_hang_up(&fixture.redis);
+    settle(&fixture);
+    cr_assert_eq(recorder_state(fixture.recorder), RECORDER_AWAY);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACTIVE), 1);
+    scripted_redis_say(&fixture.redis, "FCALL progress_lease", "-MISCONF no\r\n");
+    pass(&fixture, 500);
+    expect_state(&fixture, RECORDER_RECORDING);
+    pass(&fixture, RECORDER_LEASE_MS);
+    expect_state(&fixture, RECORDER_ASKING);
+    tear_down(&fixture);
+}
+
+Test(recorder, gives_the_lease_back_behind_what_is_under_way)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    fixture.redis.mute_commands = true;
+    publish(&fixture, "a", MESSAGE);
+    recorder_stop(fixture.recorder);
+    recorder_stop(fixture.recorder);
+    settle(&fixture);
+    cr_assert_eq(recorder_state(fixture.recorder), RECORDER_STOPPING);
+    scripted_redis_unmute(&fixture.redis);
+    settle(&fixture);
+    cr_assert_null(fixture.recorder);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACCEPTED), 1);
+    tear_down(&fixture);
+}
+
+Test(recorder, stops_without_an_answer_too)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    fixture.redis.mute_commands = true;
+    recorder_stop(fixture.recorder);
+    pass(&fixture, RECORDER_FAREWELL_MS);
+    cr_assert_null(fixture.recorder);
+    tear_down(&fixture);
+}
+
+/* ── Messages ────────────────────────────────────────────────────────────────────────────────── */
+
+Test(recorder, counts_what_it_drops_by_who_is_at_fault)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    publish(&fixture, "a", "nonsense");
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_INVALID), 1);
+    scripted_redis_say(&fixture.redis, "FCALL progress_publish", "-PROGRESS_INVALID no\r\n");
+    publish(&fixture, "a", MESSAGE);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_INVALID), 2);
+    scripted_redis_say(&fixture.redis, "FCALL progress_publish", "-OOM no\r\n");
+    publish(&fixture, "a", MESSAGE);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 1);
+    expect_state(&fixture, RECORDER_RECORDING);
+    tear_down(&fixture);
+}
+
+Test(recorder, gives_up_a_master_that_was_demoted)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    scripted_redis_say(&fixture.redis, "FCALL progress_publish", "-READONLY no\r\n");
+    publish(&fixture, "a", MESSAGE);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 1);
+    cr_assert_eq(count(&fixture, METRIC_LINK_LOSSES), 1);
+    tear_down(&fixture);
+}
+
+/* ── States ──────────────────────────────────────────────────────────────────────────────────── */
+
+Test(recorder, moves_only_as_its_states_say)
+{
+    for (unsigned from = 0; from < recorder_machine.count; from++) {
+        const bool runs = from < RECORDER_STOPPING;
+
+        cr_expect_eq(state_may_move(&recorder_machine, from, RECORDER_STOPPING), runs);
+        cr_expect_eq(state_may_move(&recorder_machine, from, RECORDER_CLOSING),
+                     from != RECORDER_CLOSING);
+        cr_expect_eq(state_may_move(&recorder_machine, from, RECORDER_AWAY),
+                     runs && from != RECORDER_AWAY);
+        cr_expect_eq(state_may_move(&recorder_machine, from, RECORDER_SUBSCRIBING),
+                     from == RECORDER_AWAY);
+    }
+}
