@@ -4,7 +4,7 @@ import { stateUrl, webSocketUrl } from "./endpoint.js";
 import { ProgressEventTarget } from "./events.js";
 import type { ConnectionStatus, Emit } from "./events.js";
 import { readStages } from "./message.js";
-import type { Parsed } from "./message.js";
+import type { Parsed, ServerMessage } from "./message.js";
 import type { Fetch, PolledState } from "./poll.js";
 import { Poller } from "./poller.js";
 import type { Problem } from "./problem.js";
@@ -16,6 +16,7 @@ import { Tasks } from "./tasks.js";
 import type { TokenProvider } from "./tokens.js";
 import { Tokens } from "./tokens.js";
 import { isOffline, watchForWaking } from "./wake.js";
+import { Warnings } from "./warnings.js";
 
 /** A task that nobody watches any more is kept for this long, in case somebody comes back. */
 const LINGER_MS = 1_000;
@@ -27,7 +28,7 @@ export interface ProgressClientOptions {
    * The page's own origin if left out.
    */
   readonly url?: string | URL;
-  /** Gives tokens. Called for each task and attempt to connect, and when a token is about to expire. */
+  /** Gives tokens. Called when there is none for a task, or when one is about to expire. */
   readonly token: TokenProvider;
   /** Ends all, as `disconnect()` does, when it is aborted. */
   readonly signal?: AbortSignal;
@@ -56,6 +57,7 @@ export class ProgressClient extends ProgressEventTarget {
   readonly #connection: Connection;
   readonly #subscriptions: Subscriptions;
   readonly #poller: Poller;
+  readonly #warnings = new Warnings();
   #stopWaking: (() => void) | null = null;
   #enabled = true;
   #status: ConnectionStatus = "idle";
@@ -67,13 +69,14 @@ export class ProgressClient extends ProgressEventTarget {
     const owner = {
       tokens,
       revOf: (taskId: string) => this.#tasks.get(taskId)?.state.rev ?? null,
-      onProblem: (problem: Problem) => this.#emit("ProblemReported", problem),
-      onRefused: (taskId: string, code: string, message: string) => {
-        this.#tasks.change(taskId, (task) => task.refuse({ code, message }));
-        this.#update();
-      },
+      onProblem: (problem: Problem) => this.#report(problem),
+      onRefused: (taskId: string, code: string, message: string, isRetried: boolean) =>
+        this.#tasks.change(taskId, (task) => task.refuse({ code, message, isRetried })),
     };
-    this.#tasks = new Tasks((type, detail) => this.#emit(type, detail));
+    this.#tasks = new Tasks(
+      (type, detail) => this.#emit(type, detail),
+      () => this.#update(),
+    );
     this.#connection = new Connection(
       () => new (options.WebSocket ?? globalThis.WebSocket)(webSocketUrl(url)),
       {
@@ -86,12 +89,14 @@ export class ProgressClient extends ProgressEventTarget {
     this.#subscriptions = new Subscriptions({
       ...owner,
       send: (message) => this.#connection.send(message),
+      onOverflow: () => this.#update(),
+      onUnanswered: () => this.#connection.replace(),
     });
     this.#poller = new Poller({
       ...owner,
       stateUrl: (taskId) => stateUrl(url, taskId),
       fetch: options.fetch ?? ((...request) => globalThis.fetch(...request)),
-      onAnswer: (taskId, answer) => this.#polled(taskId, answer),
+      onAnswer: (taskId, answer, isNewest) => this.#polled(taskId, answer, isNewest),
       onFailed: (taskId) => {
         this.#tasks.change(taskId, (task) => task.unconfirm());
         this.#update();
@@ -151,7 +156,11 @@ export class ProgressClient extends ProgressEventTarget {
    * may have begun anew. What comes of it comes as events.
    */
   refresh(taskId: string): void {
+    const refusal = this.#tasks.get(taskId)?.state.refusal;
     if (isTaskId(taskId) && this.#tasks.change(taskId, (task) => task.reopen())) {
+      if (refusal) {
+        this.#tokens.renew(taskId);
+      }
       this.#update();
       this.#subscriptions.refresh(taskId);
     }
@@ -185,7 +194,14 @@ export class ProgressClient extends ProgressEventTarget {
       this.#connection.stop();
       this.#disconnected();
     }
-    this.#poller.follow(this.#connection.phase === "blocked" ? wanted : []);
+    const { overflow } = this.#subscriptions;
+    this.#poller.follow(
+      this.#connection.phase === "blocked"
+        ? wanted
+        : overflow.size === 0
+          ? []
+          : wanted.filter((taskId) => overflow.has(taskId)),
+    );
     const previous = this.#status;
     const connection = (this.#status = this.#statusNow());
     if (connection !== previous) {
@@ -206,47 +222,52 @@ export class ProgressClient extends ProgressEventTarget {
     }
   }
 
-  /** Takes what came over the connection. */
-  #received(message: Parsed): void {
-    this.#take(message);
-    if ("server" in message) {
-      this.#subscriptions.receive(message.server);
-    }
-    if ("task" in message || ("server" in message && message.server.type === "subscribed")) {
-      this.#connection.confirm();
-    }
-    this.#update();
+  #report(problem: Problem): void {
+    this.#warnings.give(problem);
+    this.#emit("ProblemReported", problem);
   }
 
-  /** Takes what came over the connection or in an answer to a poll. */
-  #take(message: Parsed): void {
+  /** Takes what came over the connection. */
+  #received(message: Parsed): void {
     if ("problem" in message) {
-      this.#emit("ProblemReported", message.problem);
+      this.#report(message.problem);
     } else if ("task" in message) {
       const { type, taskId } = message.task;
       // All right if it was watched until just now.
       if (!this.#tasks.receive(message.task) && !this.#subscriptions.knows(taskId)) {
-        this.#emit("ProblemReported", { code: "WRONG_TASK", message: type, taskId });
+        this.#report({ code: "WRONG_TASK", message: type, taskId });
       }
     } else if ("server" in message) {
-      const { type, taskId, payload } = message.server;
-      if (type === "reconnect") {
-        this.#connection.stayAwayFor(payload.afterMs);
-      } else if (type === "subscribed") {
-        this.#tasks.answered(taskId, payload.rev, readStages(payload.stages));
-      } else if (type === "refused") {
-        const { code, message } = payload;
-        this.#emit("ProblemReported", { code, message, taskId });
+      this.#told(message.server);
+    }
+    if ("task" in message || ("server" in message && message.server.type === "subscribed")) {
+      if (this.#connection.phase !== "live") {
+        this.#connection.confirm();
+        this.#update();
       }
     }
   }
 
-  #polled(taskId: string, answer: PolledState | null | "unchanged"): void {
+  #told(message: ServerMessage): void {
+    const { type, taskId, payload } = message;
+    if (type === "reconnect") {
+      this.#connection.stayAwayFor(payload.afterMs);
+    } else if (type === "subscribed") {
+      const stages = readStages(payload.stages);
+      this.#tasks.change(taskId, (task) => task.answered(payload.rev, stages));
+    } else if (type === "refused") {
+      const { code, message } = payload;
+      this.#report({ code, message, taskId });
+    }
+    this.#subscriptions.receive(message);
+  }
+
+  #polled(taskId: string, answer: PolledState | null | "unchanged", isNewest: boolean): void {
     if (answer === "unchanged") {
       this.#tasks.change(taskId, (task) => task.confirm());
     } else {
-      this.#tasks.answered(taskId, answer?.rev ?? null, answer?.stages ?? []);
-      answer?.messages.forEach((message) => this.#take(message));
+      answer?.problems.forEach((problem) => this.#report(problem));
+      this.#tasks.polled(taskId, answer, isNewest);
     }
     this.#update();
   }
@@ -255,15 +276,28 @@ export class ProgressClient extends ProgressEventTarget {
     const forbidden = closeCode === CLOSE_FORBIDDEN;
     const code = forbidden ? "FORBIDDEN" : "CONNECTION_LOST";
     const message = `closed with ${closeCode}`;
-    this.#emit("ProblemReported", { code, message, closeCode, cause });
+    this.#report({ code, message, closeCode, cause });
     for (const taskId of forbidden ? this.#tasks.unsettled() : []) {
       this.#tasks.change(taskId, (task) => task.refuse({ code, message }));
     }
     if (closeCode === CLOSE_UNAUTHORIZED) {
-      this.#tasks.ids().forEach((taskId) => this.#tokens.forget(taskId));
+      this.#subscriptions.retireTokens();
+      this.#connection.waitFor(this.#tokenThere());
+    }
+    if (this.#connection.phase === "blocked") {
+      this.#warnings.give({ code: "BLOCKED", message });
     }
     this.#disconnected();
     this.#update();
+  }
+
+  /** Settles when there is a token to subscribe with, or can't be one now. */
+  #tokenThere(): Promise<void> {
+    const taskIds = this.#tasks.unsettled();
+    return new Promise((resolve) => {
+      const done = () => resolve();
+      this.#tokens.request({ taskIds, give: done, fail: done });
+    });
   }
 
   #disconnected(): void {

@@ -27,6 +27,9 @@ export class Connection {
   #afterMs: number | null = null;
   /** The pause is one that the server asked for. */
   #toldToWait = false;
+  /** What has to be there before it connects again; and that it would connect now. */
+  #awaited: Promise<unknown> | null = null;
+  #isDue = false;
   readonly #backoff = new Backoff();
   readonly #pause = new Timer();
   readonly #stable = new Timer();
@@ -60,11 +63,32 @@ export class Connection {
     this.#socket?.close();
     this.#socket = null;
     this.#afterMs = null;
+    this.#awaited = null;
+    this.#isDue = false;
     this.#phase = "off";
   }
 
   send(message: ClientMessage): void {
     this.#socket?.send(message);
+  }
+
+  /** Doesn't connect again before the promise has settled. */
+  waitFor(awaited: Promise<unknown>): void {
+    this.#awaited = awaited;
+    const go = () => {
+      if (this.#awaited === awaited) {
+        this.#awaited = null;
+        if (this.#isDue) {
+          this.#connect();
+        }
+      }
+    };
+    awaited.then(go, go);
+  }
+
+  /** The connection leaves requests without an answer: takes another one. */
+  replace(): void {
+    this.#socket?.giveUp("NO_ANSWER", "requests without an answer");
   }
 
   /** The server serves what the connection is for. */
@@ -98,6 +122,10 @@ export class Connection {
   }
 
   #connect(): void {
+    this.#isDue = this.#awaited !== null;
+    if (this.#isDue) {
+      return;
+    }
     try {
       this.#socket = new Socket(this.open(), {
         ...this.events,

@@ -8,7 +8,8 @@ export type TaskMessage = {
   readonly [T in keyof TaskPayloads]: {
     readonly type: T;
     readonly taskId: string;
-    readonly rev: string;
+    /** Null in a `reset` after which the server has no state. */
+    readonly rev: T extends "reset" ? string | null : string;
     readonly payload: TaskPayloads[T];
   };
 }[keyof TaskPayloads];
@@ -55,7 +56,8 @@ export function readMessage(value: unknown): Parsed {
   const rules = ofTask
     ? TASK_RULES[type as keyof TaskPayloads].payload
     : SERVER_RULES[type as keyof ServerPayloads];
-  const wrong = ofTask && !parseRev(rev) ? "rev" : wrongMember(payload, rules);
+  const needsRev = ofTask && !(type === "reset" && rev === null);
+  const wrong = needsRev && !parseRev(rev) ? "rev" : wrongMember(payload, rules);
   if (wrong) {
     return { problem: { code: "BAD_MESSAGE", message: `${type}: wrong ${wrong}`, taskId } };
   }

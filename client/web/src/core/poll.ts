@@ -1,8 +1,8 @@
 /** One poll: asks over HTTP for the state of a task, and says what came of it. Never rejects. */
 import type { StageEntry } from "./protocol.js";
 import { isObject, readMessage, readStages } from "./message.js";
-import type { Parsed } from "./message.js";
-import type { Problem, ProblemCode } from "./problem.js";
+import type { TaskMessage } from "./message.js";
+import type { Problem } from "./problem.js";
 import { parseRev } from "./rev.js";
 
 /** As much of `fetch` as the client uses. */
@@ -14,8 +14,7 @@ export interface PollRequest {
   /** Gives the address; it may throw. */
   readonly url: () => string;
   readonly taskId: string;
-  /** Gives the token. */
-  readonly token: () => Promise<string>;
+  readonly token: string;
   /** What is held of the task; the answer is `unchanged` while that is current. */
   readonly rev: string | null;
   /** Gives the poll up. */
@@ -26,7 +25,9 @@ export interface PollRequest {
 export interface PolledState {
   readonly rev: string;
   readonly stages: readonly StageEntry[];
-  readonly messages: readonly Parsed[];
+  readonly messages: readonly TaskMessage[];
+  /** What is wrong in it: it was left out. */
+  readonly problems: readonly Problem[];
 }
 
 /** What came of a poll. */
@@ -43,11 +44,8 @@ export interface PollResult {
 
 /** Asks once. */
 export async function poll(request: PollRequest): Promise<PollResult> {
-  const { fetch, url, taskId, rev, signal } = request;
-  let code: ProblemCode = "TOKEN_FAILED";
+  const { fetch, url, taskId, token, rev, signal } = request;
   try {
-    const token = await request.token();
-    code = "POLL_FAILED";
     const response = await fetch(url(), {
       headers: {
         Authorization: `Bearer ${token}`,
@@ -67,7 +65,7 @@ export async function poll(request: PollRequest): Promise<PollResult> {
       afterMs,
     };
   } catch (cause) {
-    return { problem: { code, message: String(cause), taskId, cause } };
+    return { problem: { code: "POLL_FAILED", message: String(cause), taskId, cause } };
   }
 }
 
@@ -80,8 +78,19 @@ function readState(taskId: string, body: unknown): PollResult {
   ) {
     throw new Error("not a state of the task");
   }
-  const messages = body.messages.map(readMessage);
-  return { answer: { rev: body.rev as string, stages: readStages(body.stages), messages } };
+  const messages: TaskMessage[] = [];
+  const problems: Problem[] = [];
+  for (const parsed of body.messages.map(readMessage)) {
+    if ("problem" in parsed) {
+      problems.push(parsed.problem);
+    } else if ("task" in parsed && parsed.task.taskId === taskId) {
+      messages.push(parsed.task);
+    } else {
+      problems.push({ code: "BAD_MESSAGE", message: "no message of the task", taskId });
+    }
+  }
+  const stages = readStages(body.stages);
+  return { answer: { rev: body.rev as string, stages, messages, problems } };
 }
 
 function readError(taskId: string, status: number, body: unknown): PollResult {

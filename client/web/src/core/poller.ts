@@ -6,7 +6,9 @@ import type { Problem } from "./problem.js";
 import { Timer } from "./timer.js";
 import type { Tokens } from "./tokens.js";
 
-const ANSWER_WITHIN_MS = 20_000; // with the time it takes to get a token
+const ANSWER_WITHIN_MS = 20_000;
+/** A browser opens no more than six connections to a host: more polls would only wait for those. */
+const POLLS_MAX = 6;
 const PAUSE_MS = 2_000; // when the server names none
 const PAUSE_MIN_MS = 1_000;
 const PAUSE_MAX_MS = 60_000;
@@ -19,17 +21,23 @@ export interface PollerOwner {
   readonly tokens: Tokens;
   /** What is held of the task. */
   revOf(taskId: string): string | null;
-  /** The server answered: with another state, with null if it has none, or that nothing changed. */
-  onAnswer(taskId: string, answer: PolledState | null | "unchanged"): void;
+  /**
+   * The server answered: with another state, with null if it has none, or that nothing changed.
+   * `isNewest` if nothing was learnt of the task since it was asked.
+   */
+  onAnswer(taskId: string, answer: PolledState | null | "unchanged", isNewest: boolean): void;
   /** The server can't be reached, or doesn't answer sensibly. */
   onFailed(taskId: string): void;
-  /** The server will never let us watch the task. */
-  onRefused(taskId: string, code: string, message: string): void;
+  /** The server doesn't let us watch the task; never, or, if it is `retried`, not now. */
+  onRefused(taskId: string, code: string, message: string, isRetried: boolean): void;
   onProblem(problem: Problem): void;
 }
 
 export class Poller {
   readonly #loops = new Map<string, PollLoop>();
+  /** The polls that are under way, and those that wait for one of them to end. */
+  #polls = 0;
+  readonly #queue: (() => Promise<void>)[] = [];
 
   constructor(private readonly owner: PollerOwner) {}
 
@@ -41,15 +49,16 @@ export class Poller {
 
   /** Polls these tasks, and no others. */
   follow(taskIds: readonly string[]): void {
+    const wanted = new Set(taskIds);
     for (const [taskId, loop] of [...this.#loops]) {
-      if (!taskIds.includes(taskId)) {
+      if (!wanted.has(taskId)) {
         this.#loops.delete(taskId);
         loop.stop();
       }
     }
     for (const taskId of taskIds) {
       if (!this.#loops.has(taskId)) {
-        const loop = new PollLoop(taskId, this.owner);
+        const loop = new PollLoop(taskId, this.owner, (poll) => this.#enqueue(poll));
         this.#loops.set(taskId, loop);
         loop.now();
       }
@@ -62,6 +71,21 @@ export class Poller {
       loop.now();
     }
   }
+
+  #enqueue(poll: () => Promise<void>): void {
+    this.#queue.push(poll);
+    if (this.#polls < POLLS_MAX) {
+      void this.#work();
+    }
+  }
+
+  async #work(): Promise<void> {
+    this.#polls++;
+    for (let poll = this.#queue.shift(); poll; poll = this.#queue.shift()) {
+      await poll();
+    }
+    this.#polls--;
+  }
 }
 
 /** The polls of one task, one after the other. */
@@ -71,18 +95,22 @@ class PollLoop {
   /** Ends the pause, or the waiting for an answer. */
   readonly #timer = new Timer();
   readonly #backoff = new Backoff();
-  /** The poll under way. */
+  /** A poll waits for its turn or its token, or is under way. */
+  #isPolling = false;
   #asking: AbortController | null = null;
   #stopped = false;
 
+  /** @param enqueue calls back when there is a turn for a poll */
   constructor(
     private readonly taskId: string,
     private readonly owner: PollerOwner,
+    private readonly enqueue: (poll: () => Promise<void>) => void,
   ) {}
 
   /** Polls at once, unless an answer is being waited for. */
   now(): void {
-    if (!this.#asking) {
+    if (!this.#isPolling) {
+      this.#timer.clear();
       void this.#poll();
     }
   }
@@ -95,42 +123,76 @@ class PollLoop {
 
   async #poll(): Promise<void> {
     const { taskId, owner } = this;
+    this.#isPolling = true;
+    try {
+      const token = await owner.tokens.get(taskId);
+      await new Promise<void>((resolve) =>
+        this.enqueue(async () => {
+          if (!this.#stopped) {
+            await this.#ask(token);
+          }
+          resolve();
+        }),
+      );
+    } catch (cause) {
+      if (!this.#stopped) {
+        const message = String(cause);
+        this.#rest(this.#take({ problem: { code: "TOKEN_FAILED", message, taskId, cause } }, ""));
+      }
+    }
+    this.#isPolling = false;
+  }
+
+  async #ask(token: string): Promise<void> {
+    const { taskId, owner } = this;
     const asking = (this.#asking = new AbortController());
     this.#timer.set(ANSWER_WITHIN_MS, () => asking.abort());
+    const rev = owner.revOf(taskId);
     const result = await poll({
       fetch: owner.fetch,
       url: () => owner.stateUrl(taskId),
       taskId,
-      token: () => owner.tokens.get(taskId),
-      rev: owner.revOf(taskId),
+      token,
+      rev,
       signal: asking.signal,
     });
-    this.#asking = null;
     if (!this.#stopped) {
-      const own = this.#take(result) ? PAUSE_MS : PAUSE_MIN_MS + this.#backoff.next();
-      const pause = Math.min(Math.max(result.afterMs || own, PAUSE_MIN_MS), PAUSE_MAX_MS);
-      this.#timer.set(pause, () => this.now());
+      this.#rest(this.#take(result, token, owner.revOf(taskId) === rev), result.afterMs);
     }
   }
 
+  /** Waits until the next poll: for as long as the server said, if it did. */
+  #rest(isAnswered: boolean, afterMs = 0): void {
+    const own = isAnswered ? PAUSE_MS : PAUSE_MIN_MS + this.#backoff.next();
+    const pause = Math.min(Math.max(afterMs || own, PAUSE_MIN_MS), PAUSE_MAX_MS);
+    const untilToken = this.owner.tokens.pauseFor(this.taskId);
+    this.#timer.set(Math.max(pause, untilToken), () => this.now());
+  }
+
   /** Hands on what came of a poll; returns whether there was an answer. */
-  #take({ answer, problem, refusedWith }: PollResult): boolean {
+  #take({ answer, problem, refusedWith }: PollResult, token: string, isNewest = false): boolean {
     const { taskId, owner } = this;
+    const { tokens } = owner;
     if (problem) {
       owner.onProblem(problem);
     }
     this.failing = answer === undefined;
     if (answer !== undefined) {
       this.#backoff.reset();
-      owner.onAnswer(taskId, answer);
-    } else if (problem && (refusedWith === 400 || refusedWith === 403)) {
-      owner.onRefused(taskId, problem.code, problem.message);
-    } else {
-      if (refusedWith === 401) {
-        owner.tokens.forget(taskId);
-      }
+      tokens.accepted(taskId);
+      owner.onAnswer(taskId, answer, isNewest);
+      return true;
+    }
+    if (refusedWith === 401) {
+      tokens.refused(token, taskId);
+    }
+    const isRetried = refusedWith !== 400 && refusedWith !== 403;
+    if (problem && (!isRetried || (refusedWith === 401 && tokens.failures(taskId) > 1))) {
+      owner.onRefused(taskId, problem.code, problem.message, isRetried);
+    }
+    if (isRetried) {
       owner.onFailed(taskId);
     }
-    return !this.failing;
+    return false;
   }
 }

@@ -36,7 +36,7 @@ const ANSWER_WITHIN_MS = 10_000;
 export class Socket {
   readonly #heartbeat = new Heartbeat(
     (timestamp) => this.send({ type: "ping", timestamp }),
-    () => this.#giveUp("NO_PONG", "no pong in 10 s"),
+    () => this.giveUp("NO_PONG", "no pong in 10 s"),
   );
   readonly #answer = new Timer();
   #open = false;
@@ -85,6 +85,15 @@ export class Socket {
     }
   }
 
+  /** It is of no use: closes it, and doesn't wait for a close handshake that may never come. */
+  giveUp(code: Problem["code"], message: string): void {
+    if (!this.#ended) {
+      this.events.onProblem({ code, message });
+      this.socket.close();
+      this.#end(ABNORMAL);
+    }
+  }
+
   #receive(data: unknown): void {
     this.#answer.clear();
     const message = parseMessage(data);
@@ -97,14 +106,7 @@ export class Socket {
 
   /** Is given up unless the server opens it, or says something, within 10 s. */
   #expectAnswer(): void {
-    this.#answer.set(ANSWER_WITHIN_MS, () => this.#giveUp("NO_ANSWER", "no answer in 10 s"));
-  }
-
-  /** Doesn't wait for a close handshake that may never come. */
-  #giveUp(code: Problem["code"], message: string): void {
-    this.events.onProblem({ code, message });
-    this.socket.close();
-    this.#end(ABNORMAL);
+    this.#answer.set(ANSWER_WITHIN_MS, () => this.giveUp("NO_ANSWER", "no answer in 10 s"));
   }
 
   #end(code: number): void {

@@ -1,13 +1,26 @@
 /**
- * What is subscribed on the connection: asks for tokens, subscribes, and goes on until the server
- * has said `subscribed` for each task or refused it for good. Begins again with each connection.
+ * What is subscribed on the connection: gets tokens, subscribes, and goes on until the server has
+ * said `subscribed` for each task or refused it for good. Begins again with each connection.
+ *
+ * Tasks under the same token are subscribed to with one message, or several if that would be too
+ * long; one by one if the server doesn't know such messages. Each request has a deadline: without
+ * an answer it is sent once more, and after another the connection is of no use. The pauses after
+ * refusals outlive the connection.
  */
-import type { ClientMessage } from "./protocol.js";
+import type { ClientMessage, RequestErrorPayload } from "./protocol.js";
 import { Backoff } from "./backoff.js";
 import type { ServerMessage } from "./message.js";
 import type { Problem } from "./problem.js";
 import { Timer } from "./timer.js";
 import type { Tokens } from "./tokens.js";
+
+const ANSWER_WITHIN_MS = 10_000;
+const UNANSWERED_MAX = 2;
+/** A server takes messages of 16 KiB by default. */
+const MESSAGE_MAX = 16_000;
+const REV_MAX = 30;
+/** What falls due one after the other within this time goes into one message. */
+const GATHER_MS = 10;
 
 /** What the subscriptions need of their owner. */
 export interface SubscriptionsOwner {
@@ -16,30 +29,54 @@ export interface SubscriptionsOwner {
   /** What is held of the task, to resume from. */
   revOf(taskId: string): string | null;
   onProblem(problem: Problem): void;
-  /** The server will never let us watch the task. */
-  onRefused(taskId: string, code: string, message: string): void;
+  /** The server doesn't let us watch the task; never, or, if it is `retried`, not now. */
+  onRefused(taskId: string, code: string, message: string, isRetried: boolean): void;
+  /** The server watches no more tasks on this connection than it does. */
+  onOverflow(): void;
+  /** The server leaves requests without an answer. */
+  onUnanswered(): void;
 }
 
 /** One task's subscription. */
 interface Subscription {
-  readonly pause: Timer;
-  readonly backoff: Backoff;
-  /** Counts the requests for tokens, so that a late answer to an older one is recognised. */
-  asked: number;
-  confirmed: boolean;
+  /** Waits for the end of a pause, or for an answer. */
+  readonly timer: Timer;
+  /** The token that it was asked for with. */
+  token: string | null;
+  isAsked: boolean;
+  isConfirmed: boolean;
+  /** It waits for its token. */
+  isWaiting: boolean;
+  /** How many requests in a row had no answer. */
+  unanswered: number;
 }
 
 export class Subscriptions {
   readonly #subscriptions = new Map<string, Subscription>();
   /** All that were subscribed to since the connection is open. */
   readonly #known = new Set<string>();
-  #open = false;
+  /** The tasks that the server had no room for on this connection. */
+  readonly #overflow = new Set<string>();
+  /** The pauses of the tasks whose last request was refused. */
+  readonly #backoffs = new Map<string, Backoff>();
+  /** What is to be subscribed to, and unsubscribed from, with the next messages. */
+  readonly #joining = new Set<string>();
+  readonly #leaving = new Set<string>();
+  readonly #gathering = new Timer();
+  #isOpen = false;
+  /** The server knows no messages about several tasks. */
+  #isSingle = false;
 
   constructor(private readonly owner: SubscriptionsOwner) {}
 
+  /** Those that the server had no room for: they have to be asked about in another way. */
+  get overflow(): ReadonlySet<string> {
+    return this.#overflow;
+  }
+
   /** The connection is open: subscribes to the tasks. */
   opened(taskIds: Iterable<string>): void {
-    this.#open = true;
+    this.#isOpen = true;
     for (const taskId of taskIds) {
       this.add(taskId);
     }
@@ -47,24 +84,42 @@ export class Subscriptions {
 
   /** The connection is gone. */
   closed(): void {
-    this.#open = false;
-    this.#known.clear();
+    this.#isOpen = false;
+    this.#isSingle = false;
+    this.#gathering.clear();
+    for (const set of [this.#known, this.#overflow, this.#joining, this.#leaving]) {
+      set.clear();
+    }
     for (const taskId of [...this.#subscriptions.keys()]) {
       this.#drop(taskId);
     }
   }
 
+  /** The server found no valid token among those that it was sent. */
+  retireTokens(): void {
+    for (const { token } of this.#subscriptions.values()) {
+      this.owner.tokens.retire(token);
+    }
+  }
+
   /** Subscribes to one more task, if there is a connection. */
   add(taskId: string): void {
-    if (this.#open && !this.#subscriptions.has(taskId)) {
+    if (this.#isOpen && !this.#subscriptions.has(taskId)) {
       this.#known.add(taskId);
+      this.#leaving.delete(taskId);
+      this.#overflow.delete(taskId);
       this.#subscriptions.set(taskId, {
-        pause: new Timer(),
-        backoff: new Backoff(),
-        asked: 0,
-        confirmed: false,
+        timer: new Timer(),
+        token: null,
+        isAsked: false,
+        isConfirmed: false,
+        isWaiting: false,
+        unanswered: 0,
       });
-      void this.#subscribe(taskId);
+      if (this.#joining.size === 0) {
+        queueMicrotask(() => this.#join());
+      }
+      this.#joining.add(taskId);
     }
   }
 
@@ -73,77 +128,235 @@ export class Subscriptions {
     return this.#known.has(taskId);
   }
 
-  /** Unsubscribes from a task. */
+  /** Unsubscribes from a task, and leaves its room to another. */
   remove(taskId: string): void {
+    this.#backoffs.delete(taskId);
+    this.#overflow.delete(taskId);
     if (this.#drop(taskId)) {
-      this.owner.send({ type: "unsubscribe", taskId });
+      this.#leaving.add(taskId);
+      this.#gather();
+      for (const next of this.#overflow) {
+        this.add(next);
+        break;
+      }
     }
   }
 
   /** Asks for the state of a task again. */
   refresh(taskId: string): void {
-    if (this.#subscriptions.get(taskId)?.confirmed) {
-      const rev = this.owner.revOf(taskId);
-      this.owner.send({ type: "get_state", taskId, ...(rev !== null && { rev }) });
-    } else {
+    const subscription = this.#subscriptions.get(taskId);
+    if (!subscription) {
       this.add(taskId);
+    } else if (subscription.isConfirmed) {
+      const rev = this.owner.revOf(taskId);
+      this.#expectAnswer(taskId, subscription);
+      this.owner.send({ type: "get_state", taskId, ...(rev !== null && { rev }) });
+    } else if (!subscription.isAsked) {
+      this.#ask(taskId);
     }
   }
 
   /** Takes what the server says about a subscription. */
   receive({ type, taskId, payload }: ServerMessage): void {
     const subscription = this.#subscriptions.get(taskId);
-    if (!subscription) {
-      return;
-    }
     if (type === "refused") {
-      const { code, message, retryable } = payload;
-      if (retryable || code === "NOT_SUBSCRIBED") {
-        this.#retry(subscription, taskId);
-      } else {
-        this.#drop(taskId);
-        this.owner.onRefused(taskId, code, message);
-      }
-    } else {
-      subscription.confirmed = type !== "unsubscribed";
-      if (type === "subscribed") {
-        subscription.backoff.reset();
-      } else {
-        void this.#subscribe(taskId);
-      }
-    }
-  }
-
-  async #subscribe(taskId: string): Promise<void> {
-    const subscription = this.#subscriptions.get(taskId);
-    if (!subscription) {
+      this.#refused(taskId, subscription, payload);
+    } else if (!subscription) {
       return;
+    } else if (type === "subscribed") {
+      subscription.timer.clear();
+      subscription.isAsked = false;
+      subscription.isConfirmed = true;
+      subscription.unanswered = 0;
+      this.#backoffs.delete(taskId);
+      this.owner.tokens.accepted(taskId);
+    } else if (type === "token_expiring") {
+      this.owner.tokens.retire(subscription.token);
+      this.#ask(taskId);
+    } else if (type === "unsubscribed" && payload.reason !== "CLIENT_REQUEST") {
+      subscription.isConfirmed = false;
+      this.owner.tokens.drop(subscription.token);
+      this.#ask(taskId);
     }
-    const asked = ++subscription.asked;
-    subscription.pause.clear();
-    const isCurrent = () =>
-      this.#subscriptions.get(taskId) === subscription && subscription.asked === asked;
-    try {
-      const token = await this.owner.tokens.ask(taskId);
-      if (isCurrent()) {
-        const rev = this.owner.revOf(taskId);
-        this.owner.send({ type: "subscribe", taskId, token, ...(rev !== null && { rev }) });
+  }
+
+  #refused(
+    taskId: string,
+    subscription: Subscription | undefined,
+    { code, message, retryable = false }: RequestErrorPayload,
+  ): void {
+    const { tokens } = this.owner;
+    if (code === "INVALID_MESSAGE" && !this.#isSingle && !subscription?.isConfirmed) {
+      // The server is older than messages about several tasks.
+      this.#isSingle = true;
+      this.#allAsked().forEach((asked) => this.#ask(asked));
+    } else if (!subscription) {
+      // It can't have read whom it was about: what has no answer yet may have been it.
+      if (code === "RATE_LIMITED") {
+        this.#allAsked().forEach((asked) => this.#retry(asked));
       }
-    } catch (cause) {
-      if (isCurrent()) {
-        const message = String(cause);
-        this.owner.onProblem({ code: "TOKEN_FAILED", message, taskId, cause });
-        this.#retry(subscription, taskId);
+    } else if (code === "TOO_MANY_SUBSCRIPTIONS") {
+      this.#drop(taskId);
+      this.#overflow.add(taskId);
+      this.owner.onOverflow();
+    } else if (code === "UNAUTHORIZED") {
+      tokens.refused(subscription.token, taskId);
+      this.#pause(taskId, subscription, tokens.pauseFor(taskId));
+      // One refusal may be a matter of clocks; not that of the fresh token after it.
+      if (tokens.failures(taskId) > 1) {
+        this.owner.onRefused(taskId, code, message, true);
+      }
+    } else if (retryable || code === "NOT_SUBSCRIBED") {
+      subscription.isConfirmed &&= code !== "NOT_SUBSCRIBED";
+      this.#retry(taskId);
+    } else {
+      this.#drop(taskId);
+      this.owner.onRefused(taskId, code, message, false);
+    }
+  }
+
+  #allAsked(): string[] {
+    return [...this.#subscriptions].filter(([, { isAsked }]) => isAsked).map(([taskId]) => taskId);
+  }
+
+  /** Subscribes as soon as other tasks that are due at about the same time are known, too. */
+  #ask(taskId: string): void {
+    const subscription = this.#subscriptions.get(taskId);
+    if (subscription && !subscription.isWaiting) {
+      subscription.timer.clear();
+      subscription.isAsked = false;
+      this.#joining.add(taskId);
+      this.#gather();
+    }
+  }
+
+  #gather(): void {
+    if (!this.#gathering.running) {
+      this.#gathering.set(GATHER_MS, () => {
+        this.#join();
+        this.#leave();
+      });
+    }
+  }
+
+  #join(): void {
+    const { tokens } = this.owner;
+    const taskIds: string[] = [];
+    for (const taskId of this.#joining) {
+      const subscription = this.#subscriptions.get(taskId);
+      const pause = tokens.pauseFor(taskId);
+      if (subscription && pause > 0) {
+        this.#pause(taskId, subscription, pause);
+      } else if (subscription) {
+        subscription.isWaiting = true;
+        taskIds.push(taskId);
+      }
+    }
+    this.#joining.clear();
+    const asking = new Map(taskIds.map((taskId) => [taskId, this.#subscriptions.get(taskId)!]));
+    /** Those of the tasks that wait since then, and on this connection. */
+    const still = (some: readonly string[]) =>
+      some.filter((taskId) => {
+        const subscription = asking.get(taskId)!;
+        subscription.isWaiting = false;
+        return this.#subscriptions.get(taskId) === subscription;
+      });
+    tokens.request({
+      taskIds,
+      give: (token, some) => this.#subscribe(token, still(some)),
+      fail: (some, cause) => this.#withoutToken(still(some), cause),
+    });
+  }
+
+  /** There is no fresh token: takes an older one if there is any. */
+  #withoutToken(taskIds: readonly string[], cause: unknown): void {
+    const { tokens, onProblem, onRefused } = this.owner;
+    const message = String(cause);
+    if (taskIds.length > 0) {
+      onProblem({ code: "TOKEN_FAILED", message, taskId: taskIds[0]!, cause });
+    }
+    for (const taskId of taskIds) {
+      const subscription = this.#subscriptions.get(taskId)!;
+      const { isConfirmed } = subscription;
+      const token = isConfirmed ? undefined : tokens.lastResort(taskId);
+      if (token !== undefined) {
+        this.#subscribe(token, [taskId]);
+        continue;
+      }
+      this.#pause(taskId, subscription, tokens.pauseFor(taskId));
+      if (!isConfirmed && tokens.failures(taskId) > 1) {
+        onRefused(taskId, "TOKEN_FAILED", message, true);
       }
     }
   }
 
-  #retry(subscription: Subscription, taskId: string): void {
-    subscription.pause.set(subscription.backoff.next(), () => void this.#subscribe(taskId));
+  #subscribe(token: string, taskIds: readonly string[]): void {
+    for (const part of this.#cut(taskIds, token.length)) {
+      const revs = part.map((taskId) => {
+        const subscription = this.#subscriptions.get(taskId)!;
+        subscription.token = token;
+        this.#expectAnswer(taskId, subscription);
+        return this.owner.revOf(taskId);
+      });
+      this.owner.send(
+        part.length > 1
+          ? { type: "subscribe", taskIds: part, token, revs }
+          : { type: "subscribe", taskId: part[0]!, token, ...(revs[0] && { rev: revs[0] }) },
+      );
+    }
+  }
+
+  #leave(): void {
+    for (const part of this.#cut([...this.#leaving], 0)) {
+      this.owner.send({
+        type: "unsubscribe",
+        ...(part.length > 1 ? { taskIds: part } : { taskId: part[0]! }),
+      });
+    }
+    this.#leaving.clear();
+  }
+
+  /** Cuts a list into parts that fit into a message each, beside so much else. */
+  #cut(taskIds: readonly string[], taken: number): string[][] {
+    const parts: string[][] = [];
+    let room = 0;
+    for (const taskId of taskIds) {
+      const length = taskId.length + REV_MAX + 6; // with quotes and commas
+      room -= length;
+      if (room < 0 || this.#isSingle) {
+        room = MESSAGE_MAX - 100 - taken - length;
+        parts.push([]);
+      }
+      parts.at(-1)!.push(taskId);
+    }
+    return parts;
+  }
+
+  #expectAnswer(taskId: string, subscription: Subscription): void {
+    subscription.isAsked = true;
+    subscription.timer.set(ANSWER_WITHIN_MS, () => {
+      if (++subscription.unanswered < UNANSWERED_MAX) {
+        this.#ask(taskId);
+      } else {
+        this.owner.onUnanswered();
+      }
+    });
+  }
+
+  #retry(taskId: string): void {
+    const backoff = this.#backoffs.get(taskId) ?? new Backoff();
+    this.#backoffs.set(taskId, backoff);
+    this.#pause(taskId, this.#subscriptions.get(taskId)!, backoff.next());
+  }
+
+  #pause(taskId: string, subscription: Subscription, ms: number): void {
+    subscription.isAsked = false;
+    subscription.unanswered = 0;
+    subscription.timer.set(ms, () => this.#ask(taskId));
   }
 
   #drop(taskId: string): boolean {
-    this.#subscriptions.get(taskId)?.pause.clear();
+    this.#subscriptions.get(taskId)?.timer.clear();
     return this.#subscriptions.delete(taskId);
   }
 }

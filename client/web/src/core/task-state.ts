@@ -14,7 +14,7 @@ import type {
  * - `interrupted`: it failed, and may go on.
  * - `lost`: the job gave no sign of life any more (`JOB_LOST`); it may go on.
  * - `complete`, `failed`: it has ended.
- * - `refused`: the server doesn't let us watch it; `refusal` says why.
+ * - `refused`: the server doesn't let us watch it, and nothing is known of it; `refusal` says why.
  */
 export type TaskStatus =
   "connecting" | "waiting" | "running" | "interrupted" | "lost" | "complete" | "failed" | "refused";
@@ -33,8 +33,10 @@ export interface TimeEstimate {
 export interface Refusal {
   /** The server's code, such as `FORBIDDEN`. */
   readonly code: string;
-  /** The server's words. */
+  /** The server's words, for a developer. */
   readonly message: string;
+  /** The client goes on trying: with a fresh token, when the code is about tokens. */
+  readonly isRetried?: boolean;
 }
 
 /** What is told to one who watches a task. */
@@ -53,7 +55,10 @@ export interface TaskState {
   readonly status: TaskStatus;
   /** The revision of this state; null while nothing is known. */
   readonly rev: string | null;
-  /** From 0 to 100, the largest of this run; null while unknown. */
+  /**
+   * From 0 to 100; null while unknown. Within a stage it doesn't run backwards, unless the job
+   * clearly begins again.
+   */
   readonly percentage: number | null;
   /** The stage the task is in; null while unknown. */
   readonly stage: string | null;
@@ -63,11 +68,16 @@ export interface TaskState {
   readonly progress: ProgressUpdatePayload | null;
   /** When it may be done; null while unknown. */
   readonly estimate: TimeEstimate | null;
+  /**
+   * When the job last told anything, in milliseconds since 1970 by this machine's clock; null while
+   * unknown.
+   */
+  readonly lastSeen: number | null;
   /** The result, once `complete`. */
   readonly result: CompletePayload | null;
   /** What the job failed with, while `failed`, `interrupted` or `lost`. */
   readonly error: ErrorPayload | null;
-  /** Why it can't be watched, while `refused`. */
+  /** Why it can't be watched, as long as that is so. */
   readonly refusal: Refusal | null;
   /** It has ended: `complete` or `failed`. */
   readonly done: boolean;
@@ -86,6 +96,7 @@ export function blankTask(taskId: string): TaskState {
     stages: [],
     progress: null,
     estimate: null,
+    lastSeen: null,
     result: null,
     error: null,
     refusal: null,

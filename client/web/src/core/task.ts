@@ -4,6 +4,10 @@
  * A task's revs are ordered by their `n`. What has no larger `n` than what is held is dropped, so
  * that an answer that was long on its way never overwrites a newer frame. Another `run` is a new
  * beginning, also when the `reset` itself was missed.
+ *
+ * An answer has a head, which names the rev that it ends at, and then messages up to that rev. The
+ * state shows nothing of it before all of it has come: half an answer is no state that the task
+ * ever was in.
  */
 import { STAGES_MAX, TASK_RULES } from "./protocol.js";
 import type { StageEntry } from "./protocol.js";
@@ -11,91 +15,168 @@ import type { TaskMessage } from "./message.js";
 import { parseRev } from "./rev.js";
 import { blankTask } from "./task-state.js";
 import type { Refusal, TaskListeners, TaskState, TaskStatus } from "./task-state.js";
+import { Timer } from "./timer.js";
+
+/** A percentage that falls by no more than this within a stage is noise; by more, a new attempt. */
+const NOISE = 10;
+/** An answer's messages come right after its head; if not all do, the rest isn't waited for longer. */
+const ARRIVES_WITHIN_MS = 500;
+
+/** What stands for the rev where there is none. */
+const NO_REV = { run: "", n: -1 };
+
+/** What has come to a task since its state was last shown. */
+export interface TaskNews {
+  /** The messages that were taken. */
+  readonly messages: readonly TaskMessage[];
+  /** It began anew. */
+  readonly begins: boolean;
+}
 
 export class Task {
   /** Those who watch it. */
   readonly watchers = new Set<TaskListeners>();
-  /** The state as of now. */
+  /** The state as of now, as far as it has come whole. */
   state: TaskState;
+  /** The state with all that has come. */
+  #next: TaskState;
+  #messages: TaskMessage[] = [];
+  #begins = false;
   #run = "";
   #n = -1;
+  /** The answer that is arriving ends at this `n`. */
+  #arrivesAt = -1;
+  readonly #arriving = new Timer();
   /** The held list of stages has all that were entered up to this `n`. */
   #stagesN = -1;
+  /** The next percentage is of a new attempt, also if it is smaller. */
+  #startsOver = false;
   /** The server confirmed the state, and will tell what changes. */
   #confirmed = false;
-  /** The server answered that it has no state. */
-  #absent = false;
+  /** The server has told of the task. */
+  #answered = false;
   /** Asked for again, although it has ended. */
   #wanted = false;
 
-  constructor(taskId: string) {
-    this.state = blankTask(taskId);
+  /** @param onLate what there is of an answer is to be shown, since the rest doesn't come */
+  constructor(
+    taskId: string,
+    private readonly onLate: () => void,
+  ) {
+    this.state = this.#next = blankTask(taskId);
   }
 
   /** Nothing more is to be asked about it. */
   get settled(): boolean {
-    return (this.state.done && !this.#wanted) || this.state.refusal !== null;
+    const { done, refusal } = this.state;
+    return (done && !this.#wanted && !this.isArriving) || (refusal !== null && !refusal.isRetried);
   }
 
-  /** Takes a message; false if it is older than what is held. */
-  receive(message: TaskMessage): boolean {
-    const rev = parseRev(message.rev)!;
-    if (rev.n <= this.#n) {
-      return false;
-    }
-    if (rev.run !== this.#run || message.type === "reset") {
-      this.#begin(rev.run);
-    }
-    this.#n = rev.n;
-    this.#change({
-      rev: message.rev,
-      ...(TASK_RULES[message.type].clearsError && { error: null }),
-      ...this.#stageAfter(message, rev.n),
-      ...news(this.state, message),
-    });
-    return true;
+  /** The messages of an answer are still coming. */
+  get isArriving(): boolean {
+    return this.#arriving.running;
+  }
+
+  /** Forgets that it may be waiting for something. */
+  close(): void {
+    this.#arriving.clear();
   }
 
   /**
-   * Takes the head of an answer, whose messages come after it: the rev it will end at, null if the
-   * server has no state, and the stages so far. Returns true if it tells of a new run.
+   * Takes a message; does nothing if it is older than what is held.
+   *
+   * @param at when it was made, in milliseconds since 1970 by this machine's clock
    */
-  answered(rev: string | null, stages: readonly StageEntry[]): boolean {
-    this.#confirmed = true;
-    this.#wanted = false;
-    this.#absent = rev === null;
-    const { run, n } = parseRev(rev) ?? { run: this.#run, n: -1 };
-    const begins = n > this.#n && run !== this.#run && this.#run !== "";
-    if (begins) {
+  receive(message: TaskMessage, at: number): void {
+    const { run, n } = parseRev(message.rev) ?? NO_REV;
+    if (message.type === "reset") {
+      // The server's word for a new beginning holds whatever its clock says.
+      if (n === this.#n && run === this.#run) {
+        return;
+      }
+      this.#begin(run);
+      this.#answered = true;
+    } else if (n <= this.#n) {
+      return;
+    } else if (run !== this.#run) {
       this.#begin(run);
     }
-    if (n >= this.#n && n >= 0) {
-      this.#run = run;
-      this.#stagesN = n;
-      const last = stages.at(-1);
-      this.#change({ stages, ...(last && { stage: last.stage }) });
-    } else {
-      this.#change({});
+    this.#n = n;
+    this.#messages.push(message);
+    const { clearsError } = TASK_RULES[message.type];
+    this.#startsOver ||= clearsError === true && this.#next.error !== null;
+    this.#change({
+      rev: message.rev,
+      ...(clearsError && { error: null }),
+      ...(isSignOfLife(message) && { lastSeen: at }),
+      ...this.#news(message, at),
+      ...this.#stageAfter(message, n),
+    });
+    if (n >= this.#arrivesAt) {
+      this.#arriving.clear();
     }
-    return begins;
+  }
+
+  /**
+   * Takes the head of an answer, whose messages come after it.
+   *
+   * @param rev the rev that it ends at; null if the server has no state
+   * @param stages the stages so far
+   * @param isNewest the answer is to a question that was asked when all that is held had come
+   * @returns whether the messages are to be taken, too
+   */
+  answered(rev: string | null, stages: readonly StageEntry[], isNewest = true): boolean {
+    this.#confirmed = true;
+    this.#wanted = false;
+    this.#answered = true;
+    const head = parseRev(rev);
+    if (head === null) {
+      if (isNewest && this.#next.rev !== null) {
+        this.#begin("");
+      }
+    } else if (head.run !== this.#run && (isNewest || head.n > this.#n)) {
+      this.#begin(head.run);
+    } else if (head.n < this.#n) {
+      this.#change({});
+      return false;
+    }
+    const last = stages.at(-1);
+    this.#change({ refusal: null, ...(head && { stages }), ...(last && { stage: last.stage }) });
+    if (head) {
+      this.#stagesN = this.#arrivesAt = head.n;
+      if (head.n > this.#n) {
+        this.#arriving.set(ARRIVES_WITHIN_MS, this.onLate);
+      }
+    }
+    return true;
+  }
+
+  /** An answer has come as a whole: what it didn't tell isn't there. */
+  arrived(rev: string): void {
+    this.#arriving.clear();
+    this.#n = Math.max(this.#n, parseRev(rev)!.n);
+    this.#change({ rev: this.#next.rev ?? rev });
   }
 
   /** What is held is what the server has. */
   confirm(): void {
     this.#confirmed = true;
     this.#wanted = false;
-    this.#change({});
+    this.#change({ refusal: null });
   }
 
   /** The server can't be reached: the state may be out of date from now on. */
   unconfirm(): void {
     this.#confirmed = false;
+    if (this.isArriving) {
+      this.#dropHalf();
+    }
     this.#change({});
   }
 
   /** The server doesn't let us watch it. */
   refuse(refusal: Refusal): void {
-    this.#wanted = false;
+    this.#wanted = this.#confirmed = false;
     this.#change({ refusal });
   }
 
@@ -105,11 +186,38 @@ export class Task {
     this.#change({ refusal: null });
   }
 
+  /** Shows the state, unless an answer is arriving; returns what has come since it last did. */
+  show(): TaskNews {
+    if (this.isArriving) {
+      return { messages: [], begins: false };
+    }
+    const news = { messages: this.#messages, begins: this.#begins };
+    this.#messages = [];
+    this.#begins = false;
+    if (differs(this.#next, this.state)) {
+      this.state = this.#next;
+    }
+    return news;
+  }
+
   #begin(run: string): void {
+    this.#begins = this.#next.rev !== null;
+    this.#messages = [];
     this.#run = run;
-    this.#stagesN = -1;
-    this.#absent = false;
-    this.state = blankTask(this.state.taskId);
+    this.#n = this.#stagesN = this.#arrivesAt = -1;
+    this.#arriving.clear();
+    this.#next = blankTask(this.#next.taskId);
+  }
+
+  /** The rest of an answer won't come: goes back to what is shown. */
+  #dropHalf(): void {
+    const { run, n } = parseRev(this.state.rev) ?? NO_REV;
+    this.#next = this.state;
+    this.#messages = [];
+    this.#begins = false;
+    this.#run = run;
+    this.#n = this.#stagesN = n;
+    this.#arriving.clear();
   }
 
   #stageAfter(message: TaskMessage, n: number): Partial<TaskState> {
@@ -119,7 +227,7 @@ export class Task {
     }
     const payload = message.payload as { readonly [name: string]: unknown };
     const stage = payload[member] as string;
-    const { stages } = this.state;
+    const { stages } = this.#next;
     if (n <= this.#stagesN || (!entersAgain && stages.at(-1)?.stage === stage)) {
       return { stage };
     }
@@ -127,53 +235,66 @@ export class Task {
     return { stage, stages: [...stages, entry].slice(-STAGES_MAX) };
   }
 
+  /** What a message says, beside its stage. */
+  #news(message: TaskMessage, madeAt: number): Partial<TaskState> {
+    switch (message.type) {
+      case "progress_update":
+        return { progress: message.payload, percentage: this.#percentageAfter(message.payload) };
+      case "stage_change":
+        this.#startsOver = true;
+        return {};
+      case "time_estimate": {
+        const { estimatedTimeRemaining: seconds, confidence } = message.payload;
+        return { estimate: { seconds, confidence, madeAt } };
+      }
+      case "complete":
+        return { result: message.payload, percentage: 100, estimate: null };
+      case "error":
+        return { error: message.payload, estimate: null };
+      default:
+        return {};
+    }
+  }
+
+  /** The bar goes only forwards within a stage, until the job clearly begins again. */
+  #percentageAfter({ percentage, stage }: { percentage: number; stage: string }): number {
+    const held = this.#next.percentage ?? 0;
+    const isNoise =
+      !this.#startsOver && this.#next.progress?.stage === stage && percentage >= held - NOISE;
+    this.#startsOver = false;
+    return isNoise ? Math.max(held, percentage) : percentage;
+  }
+
   #change(change: Partial<TaskState>): void {
-    const state = { ...this.state, ...change };
+    const state = { ...this.#next, ...change };
     const done = state.result !== null || (state.error !== null && !state.error.retryable);
     const stale = !this.#confirmed && !done && state.rev !== null;
-    const next: TaskState = { ...state, done, stale, status: this.#status(state, done) };
-    if (
-      Object.keys(next).some(
-        (key) => next[key as keyof TaskState] !== this.state[key as keyof TaskState],
-      )
-    ) {
-      this.state = next;
-    }
+    this.#next = { ...state, done, stale, status: this.#status(state, done) };
   }
 
   #status(state: TaskState, done: boolean): TaskStatus {
-    if (state.refusal) {
+    const { refusal, result, error } = state;
+    if (refusal && (!refusal.isRetried || state.rev === null)) {
       return "refused";
     }
-    if (state.result) {
+    if (result) {
       return "complete";
     }
-    if (state.error) {
-      return state.error.code === "JOB_LOST" ? "lost" : done ? "failed" : "interrupted";
+    if (error) {
+      return error.code === "JOB_LOST" ? "lost" : done ? "failed" : "interrupted";
     }
-    if (state.rev !== null || this.#stagesN >= 0) {
+    if (state.stage !== null || state.progress || state.estimate) {
       return "running";
     }
-    return this.#absent ? "waiting" : "connecting";
+    return this.#answered ? "waiting" : "connecting";
   }
 }
 
-/** What a message says, beside its stage. */
-function news(state: TaskState, message: TaskMessage): Partial<TaskState> {
-  switch (message.type) {
-    case "progress_update": {
-      const percentage = Math.max(state.percentage ?? 0, message.payload.percentage);
-      return { progress: message.payload, percentage };
-    }
-    case "time_estimate": {
-      const { estimatedTimeRemaining: seconds, confidence } = message.payload;
-      return { estimate: { seconds, confidence, madeAt: Date.now() } };
-    }
-    case "complete":
-      return { result: message.payload, percentage: 100, estimate: null };
-    case "error":
-      return { error: message.payload, estimate: null };
-    default:
-      return {};
-  }
+/** That a job is lost is the server's word, and a reset need not be the job's. */
+function isSignOfLife({ type, payload }: TaskMessage): boolean {
+  return type !== "reset" && !(type === "error" && payload.code === "JOB_LOST");
+}
+
+function differs(a: TaskState, b: TaskState): boolean {
+  return (Object.keys(a) as (keyof TaskState)[]).some((key) => a[key] !== b[key]);
 }

@@ -1,24 +1,34 @@
 /** The watched tasks: who watches, what is known, and the events that tell of changes. */
-import type { StageEntry } from "./protocol.js";
 import type { Emit } from "./events.js";
 import type { TaskMessage } from "./message.js";
+import type { PolledState } from "./poll.js";
+import { parseRev } from "./rev.js";
+import { ServerClock } from "./server-clock.js";
 import type { TaskListeners, TaskState } from "./task-state.js";
 import { Task } from "./task.js";
+import type { TaskNews } from "./task.js";
 
-/** The event of each type of message; a `stage_change` has told of itself as a new stage. */
+/** The event of each type of message; a stage and a new beginning are told of apart from it. */
 const EVENTS = {
   progress_update: "ProgressUpdated",
   time_estimate: "TimeEstimateUpdated",
   complete: "ProgressCompleted",
   error: "ProgressFailed",
-  reset: "ProgressReset",
-  stage_change: null,
 } as const;
 
 export class Tasks {
   readonly #tasks = new Map<string, Task>();
+  readonly #clock = new ServerClock();
+  #unsettled = 0;
 
-  constructor(private readonly emit: Emit) {}
+  /**
+   * @param emit takes the events
+   * @param onSettled a task has come to its end, or goes on after it
+   */
+  constructor(
+    private readonly emit: Emit,
+    private readonly onSettled: () => void,
+  ) {}
 
   get(taskId: string): Task | undefined {
     return this.#tasks.get(taskId);
@@ -31,73 +41,94 @@ export class Tasks {
 
   /** Those about which something is yet to be learnt. */
   unsettled(): readonly string[] {
-    return this.ids().filter((taskId) => !this.#tasks.get(taskId)!.settled);
+    return this.#unsettled === 0
+      ? []
+      : this.ids().filter((taskId) => !this.#tasks.get(taskId)!.settled);
   }
 
   /** One more watches the task; it is told of the result or the failure that is known already. */
   watch(taskId: string, watcher: TaskListeners): void {
-    const task = this.#tasks.get(taskId) ?? new Task(taskId);
-    this.#tasks.set(taskId, task);
+    let task = this.#tasks.get(taskId);
+    if (!task) {
+      task = new Task(taskId, () => this.change(taskId, () => {}));
+      this.#tasks.set(taskId, task);
+      this.#unsettled++;
+    }
     task.watchers.add(watcher);
     tellOutcome(watcher, task.state);
   }
 
   /** Forgets a task. */
   forget(taskId: string): void {
-    this.#tasks.delete(taskId);
+    const task = this.#tasks.get(taskId);
+    if (task) {
+      task.close();
+      this.#unsettled -= Number(!task.settled);
+      this.#tasks.delete(taskId);
+    }
   }
 
   /** Takes a message; false if nobody watches its task. */
   receive(message: TaskMessage): boolean {
-    return this.change(message.taskId, (task) => {
-      const before = task.state;
-      if (task.receive(message)) {
-        this.#tell(message, before, task.state);
-      }
-    });
+    return this.change(message.taskId, (task) => this.#receive(task, message, task.isArriving));
   }
 
-  /** Takes the head of an answer about a task: see `Task.answered`. */
-  answered(taskId: string, rev: string | null, stages: readonly StageEntry[]): void {
+  /** Takes a whole answer about a task: see `Task.answered`. */
+  polled(taskId: string, answer: PolledState | null, isNewest: boolean): void {
     this.change(taskId, (task) => {
-      if (task.answered(rev, stages)) {
-        this.emit("ProgressReset", { taskId, state: task.state });
+      if (task.answered(answer?.rev ?? null, answer?.stages ?? [], isNewest) && answer) {
+        answer.messages.forEach((message) => this.#receive(task, message, true));
+        task.arrived(answer.rev);
       }
     });
   }
 
-  /** Changes a task, and tells if its state is another then; false if nobody watches it. */
+  /** Changes a task, and tells of what is another then; false if nobody watches it. */
   change(taskId: string, change: (task: Task) => void): boolean {
     const task = this.#tasks.get(taskId);
-    const before = task?.state;
-    if (task) {
-      change(task);
-      if (task.state !== before) {
-        this.#changed(task, before!);
-      }
+    if (!task) {
+      return false;
     }
-    return task !== undefined;
+    const { state: before, settled } = task;
+    change(task);
+    const news = task.show();
+    const isOther = task.settled !== settled;
+    this.#unsettled += isOther ? (settled ? 1 : -1) : 0;
+    this.#tell(news, before, task);
+    if (isOther) {
+      this.onSettled();
+    }
+    return true;
   }
 
-  #changed({ state, watchers }: Task, before: TaskState): void {
-    this.emit("TaskChanged", state);
+  #receive(task: Task, message: TaskMessage, isPast: boolean): void {
+    const n = parseRev(message.rev)?.n ?? 0;
+    task.receive(message, isPast ? this.#clock.madeAt(n) : this.#clock.madeNow(n));
+  }
+
+  #tell({ messages, begins }: TaskNews, before: TaskState, { state, watchers }: Task): void {
+    if (state === before) {
+      return;
+    }
+    const { taskId, stage } = state;
+    const { emit } = this;
+    const isNewStage = stage !== before.stage && stage !== null;
+    if (begins) {
+      emit("ProgressReset", { taskId, state });
+    }
+    if (isNewStage || messages.some(({ type }) => type === "stage_change")) {
+      const payload = { fromStage: begins ? null : before.stage, toStage: stage! };
+      emit("StageChanged", { taskId, payload, state });
+    }
+    for (const { type, payload } of messages) {
+      if (type !== "stage_change" && type !== "reset") {
+        emit(EVENTS[type], { taskId, payload: payload as never, state });
+      }
+    }
+    emit("TaskChanged", state);
     for (const watcher of [...watchers]) {
       tell(() => watcher.onChange?.(state));
       tellOutcome(watcher, state, before);
-    }
-  }
-
-  /** The events of a message that was taken. */
-  #tell(message: TaskMessage, before: TaskState, state: TaskState): void {
-    const { taskId } = state;
-    const { emit } = this;
-    if (message.type === "stage_change" || (state.stage !== before.stage && state.stage !== null)) {
-      const payload = { fromStage: before.stage, toStage: state.stage! };
-      emit("StageChanged", { taskId, payload, state });
-    }
-    const event = EVENTS[message.type];
-    if (event) {
-      emit(event, { taskId, payload: message.payload as never, state });
     }
   }
 }

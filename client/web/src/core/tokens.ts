@@ -1,29 +1,239 @@
+/**
+ * The tokens of the tasks, as far as they were asked for; kept in memory only.
+ *
+ * A token that names many tasks is asked for once, for one of them, and serves the others until it
+ * expires or is refused. So of several tasks without a token one goes first, and the others wait
+ * for what comes of it. When the application gives no token, or one that the server refuses, the
+ * tasks concerned are not asked for again before a pause is over, which grows until they succeed:
+ * whatever becomes of connections meanwhile.
+ */
+import { Backoff } from "./backoff.js";
+import { isObject } from "./message.js";
 import { Timer } from "./timer.js";
 
 /**
- * Gives a token (JWT) that allows to watch the task; called again whenever a fresh one is needed.
- * Rejecting, or giving nothing, is no harm: it is called again after a pause.
+ * Gives a token (JWT) that allows to watch the task. One that names other tasks too, in its claim
+ * `tasks`, is used for them as well, until it expires. Rejecting, or giving nothing, is no harm: it
+ * is called again after a pause.
  */
 export type TokenProvider = (taskId: string) => string | Promise<string>;
 
-const TOKEN_WITHIN_MS = 15_000;
+/** Some tasks that need a token each. The calls come at once for tokens that are held. */
+export interface TokenRequest {
+  readonly taskIds: readonly string[];
+  /** One token for these of the tasks. */
+  give(token: string, taskIds: readonly string[]): void;
+  /** There is none for these of the tasks. */
+  fail(taskIds: readonly string[], cause: unknown): void;
+}
 
-/** The tokens of the tasks, as far as they were asked for. They are kept in memory only. */
+const TOKEN_WITHIN_MS = 15_000;
+const FRESH_MS = 10_000; // for so long a new token is good, whatever this machine's clock says
+
+interface Token {
+  readonly text: string;
+  /** Whether it names other tasks than the one that it was asked for. */
+  readonly isShared: boolean;
+  names(taskId: string): boolean;
+  /** When it expires, in milliseconds since 1970. */
+  readonly expiresAt: number;
+  /** The server said that it is about to expire: a newer one is asked for. */
+  isOld: boolean;
+}
+
 export class Tokens {
-  readonly #held = new Map<string, string>();
+  /** By the task that each was asked for. */
+  readonly #held = new Map<string, Token>();
+  /** How often in a row a task had no token, or one that was refused. */
+  readonly #failures = new Map<string, number>();
+  readonly #backoff = new Backoff();
+  #pauseEnd = 0;
+  readonly #asking = new Map<string, Promise<Token>>();
+  #waiting: TokenRequest[] = [];
+  #isAskingForOne = false;
 
   constructor(private readonly provider: TokenProvider) {}
 
-  /** Asks for a fresh token. Rejects if the provider fails, gives no text, or takes over 15 s. */
-  async ask(taskId: string): Promise<string> {
+  /** Gets tokens for tasks: held ones, or fresh ones. */
+  request(request: TokenRequest): void {
+    const taskIds = this.#giveHeld(request);
+    if (taskIds.length > 0) {
+      this.#waiting.push({ ...request, taskIds });
+      void this.#askForOne();
+    }
+  }
+
+  /** A token for one task; one that is about to expire if there is no other. Rejects if there is none. */
+  get(taskId: string): Promise<string> {
+    return new Promise((resolve, reject) =>
+      this.request({
+        taskIds: [taskId],
+        give: resolve,
+        fail: (_, cause) => {
+          const last = this.lastResort(taskId);
+          last === undefined ? reject(cause) : resolve(last);
+        },
+      }),
+    );
+  }
+
+  /** A token that hasn't expired, though a newer one was asked for. */
+  lastResort(taskId: string): string | undefined {
+    return this.#find(taskId, true)?.text;
+  }
+
+  /** For how many more milliseconds no token is asked for. 0 if one is held. */
+  pauseFor(taskId: string): number {
+    const pauses = this.#failures.has(taskId) && !this.#find(taskId);
+    return pauses ? Math.max(0, this.#pauseEnd - Date.now()) : 0;
+  }
+
+  /** How often in a row the task had no token, or one that was refused. */
+  failures(taskId: string): number {
+    return this.#failures.get(taskId) ?? 0;
+  }
+
+  /** The server has taken the task's token. */
+  accepted(taskId: string): void {
+    if (this.#failures.delete(taskId) && this.#failures.size === 0) {
+      this.#backoff.reset();
+    }
+  }
+
+  /** The server has refused the token, which was sent for the task. */
+  refused(token: string | null, taskId: string): void {
+    this.drop(token);
+    this.#failed([taskId]);
+  }
+
+  /** The token has expired. */
+  drop(token: string | null): void {
+    for (const [asked, { text }] of this.#held) {
+      if (text === token) {
+        this.#held.delete(asked);
+      }
+    }
+  }
+
+  /** The token is about to expire: a newer one is to be asked for. */
+  retire(token: string | null): void {
+    for (const held of this.#held.values()) {
+      held.isOld ||= held.text === token;
+    }
+  }
+
+  /** The user wants another try for the task: at once, with a fresh token. */
+  renew(taskId: string): void {
+    this.#failures.delete(taskId);
+    for (const held of this.#held.values()) {
+      held.isOld ||= held.names(taskId);
+    }
+  }
+
+  /** The task isn't watched any more. */
+  forget(taskId: string): void {
+    this.accepted(taskId);
+    if (!this.#held.get(taskId)?.isShared) {
+      this.#held.delete(taskId);
+    }
+  }
+
+  #find(taskId: string, isOldEnough = false): Token | undefined {
+    const now = Date.now();
+    const isGood = (token: Token | undefined) =>
+      token && token.expiresAt > now && (isOldEnough || !token.isOld) && token.names(taskId);
+    const own = this.#held.get(taskId);
+    return isGood(own)
+      ? own
+      : [...this.#held.values()].find((token) => token.isShared && isGood(token));
+  }
+
+  /** Gives the held tokens; returns the tasks that have none. */
+  #giveHeld({ taskIds, give }: TokenRequest): string[] {
+    const groups = new Map<string | undefined, string[]>([[undefined, []]]);
+    for (const taskId of taskIds) {
+      const text = this.#find(taskId)?.text;
+      const group = groups.get(text) ?? [];
+      group.push(taskId);
+      groups.set(text, group);
+    }
+    groups.forEach((group, text) => text !== undefined && give(text, group));
+    return groups.get(undefined)!;
+  }
+
+  /** Asks for one of the waiting tasks, then sees which others that serves; until none waits. */
+  async #askForOne(): Promise<void> {
+    if (this.#isAskingForOne) {
+      return;
+    }
+    this.#isAskingForOne = true;
+    while (this.#waiting.length > 0) {
+      const taskIds = this.#waiting.flatMap((request) => request.taskIds);
+      // Not always the same one, so that one task's trouble isn't that of all.
+      const first = taskIds[Math.floor(Math.random() * taskIds.length)]!;
+      const asked = await this.#ask(first).catch((cause: unknown) => ({ cause }));
+      for (const request of this.#waiting.splice(0)) {
+        if ("cause" in asked) {
+          this.#fail(request, request.taskIds, asked.cause);
+          continue;
+        }
+        const rest = this.#giveHeld(request);
+        if (asked.isShared && rest.length > 0) {
+          this.#waiting.push({ ...request, taskIds: rest });
+        } else {
+          rest.forEach((taskId) => void this.#askFor(taskId, request));
+        }
+      }
+    }
+    this.#isAskingForOne = false;
+  }
+
+  async #askFor(taskId: string, request: TokenRequest): Promise<void> {
+    try {
+      request.give((await this.#ask(taskId)).text, [taskId]);
+    } catch (cause) {
+      this.#fail(request, [taskId], cause);
+    }
+  }
+
+  #fail({ fail }: TokenRequest, taskIds: readonly string[], cause: unknown): void {
+    this.#failed(taskIds);
+    fail(taskIds, cause);
+  }
+
+  #failed(taskIds: readonly string[]): void {
+    const now = Date.now();
+    for (const taskId of taskIds) {
+      this.#failures.set(taskId, this.failures(taskId) + 1);
+    }
+    if (now >= this.#pauseEnd) {
+      this.#pauseEnd = now + this.#backoff.next();
+    }
+  }
+
+  /** Asks, unless that is being done. Rejects if the provider fails, gives no text, or takes over 15 s. */
+  #ask(taskId: string): Promise<Token> {
+    const asking =
+      this.#asking.get(taskId) ?? this.#provided(taskId).finally(() => this.#asking.delete(taskId));
+    this.#asking.set(taskId, asking);
+    return asking;
+  }
+
+  async #provided(taskId: string): Promise<Token> {
     const timer = new Timer();
     const late = new Promise<never>((_, reject) => {
       timer.set(TOKEN_WITHIN_MS, () => reject(new Error("no token in 15 s")));
     });
     try {
-      const token: unknown = await Promise.race([this.provider(taskId), late]);
-      if (typeof token !== "string" || token === "") {
+      const text: unknown = await Promise.race([this.provider(taskId), late]);
+      if (typeof text !== "string" || text === "") {
         throw new TypeError("the token is no text");
+      }
+      const token = readToken(text, taskId);
+      for (const [asked, { expiresAt }] of this.#held) {
+        if (expiresAt <= Date.now()) {
+          this.#held.delete(asked);
+        }
       }
       this.#held.set(taskId, token);
       return token;
@@ -31,14 +241,27 @@ export class Tokens {
       timer.clear();
     }
   }
+}
 
-  /** The last token, or a fresh one if there is none. Rejects as `ask` does. */
-  async get(taskId: string): Promise<string> {
-    return this.#held.get(taskId) ?? this.ask(taskId);
+/** What a token says of itself. One that can't be read serves the task that it was asked for. */
+function readToken(text: string, asked: string): Token {
+  let claims: unknown;
+  try {
+    const base64 = text.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/");
+    claims = JSON.parse(atob(base64));
+  } catch {
+    // The server will say what is wrong with it.
   }
-
-  /** The task's token is of no use any more. */
-  forget(taskId: string): void {
-    this.#held.delete(taskId);
-  }
+  const { tasks, exp } = isObject(claims) ? claims : {};
+  const names = Array.isArray(tasks) ? tasks.filter((name) => typeof name === "string") : [];
+  const exact = new Set<string>(names);
+  const prefixes = names.filter((name) => name.endsWith("*")).map((name) => name.slice(0, -1));
+  return {
+    text,
+    isShared: prefixes.length > 0 || exact.size > 1 || (exact.size === 1 && !exact.has(asked)),
+    names: (taskId) =>
+      taskId === asked || exact.has(taskId) || prefixes.some((prefix) => taskId.startsWith(prefix)),
+    expiresAt: Math.max(typeof exp === "number" ? exp * 1000 : Infinity, Date.now() + FRESH_MS),
+    isOld: false,
+  };
 }

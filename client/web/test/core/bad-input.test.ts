@@ -79,6 +79,7 @@ test("stages that are none are left out", async () => {
   const { client, socket } = await live();
   const stage = { stage: "download", timestamp: "2026-11-23T06:33:33.426Z" };
   socket().tell(subscribed(rev(3), TASK, [null, 7, {}, { stage: 7 }, stage] as never));
+  socket().tell(progress(3, 10, "download"));
   expect(client.getState(TASK)!.stages).toEqual([stage]);
 });
 

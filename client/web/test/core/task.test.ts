@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { TaskMessage } from "../../src/core/message.js";
 import { Task } from "../../src/core/task.js";
+import { blankTask } from "../../src/core/task-state.js";
 import {
   TASK,
   complete,
@@ -12,18 +13,23 @@ import {
 } from "../support/fake-server.js";
 
 const given = (...messages: object[]) => {
-  const task = new Task(TASK);
-  messages.forEach((message) => task.receive(message as TaskMessage));
+  const task = new Task(TASK, () => {});
+  messages.forEach((message) => take(task, message));
   return task;
+};
+/** Returns whether the task took it. */
+const take = (task: Task, message: object) => {
+  task.receive(message as TaskMessage, Date.now());
+  return task.show().messages.length > 0;
 };
 const entry = (stage: string) => ({ stage, timestamp: "2026-11-23T06:33:33.426Z" });
 
 test("takes what has a larger n, and drops what has not", () => {
   const task = given(progress(5, 50));
-  expect(task.receive(progress(4, 60) as TaskMessage)).toBe(false);
-  expect(task.receive(progress(5, 60) as TaskMessage)).toBe(false);
+  expect(take(task, progress(4, 60))).toBe(false);
+  expect(take(task, progress(5, 60))).toBe(false);
   expect(task.state.percentage).toBe(50);
-  expect(task.receive(progress(6, 60) as TaskMessage)).toBe(true);
+  expect(take(task, progress(6, 60))).toBe(true);
   expect(task.state).toMatchObject({ percentage: 60, rev: rev(6) });
 });
 
@@ -32,37 +38,111 @@ test("compares n as a number", () => {
   expect(task.state.rev).toBe(rev(10));
 });
 
-test("the percentage never runs backwards within a run, and does in the next", () => {
-  const task = given(progress(1, 60), progress(2, 40));
-  expect(task.state.percentage).toBe(60);
-  expect(task.state.progress!.percentage).toBe(40);
-  task.receive(progress(3, 5, "download", "run2") as TaskMessage);
+test.each([
+  ["noise", [progress(1, 60), progress(2, 52)], 60],
+  ["noise after noise", [progress(1, 60), progress(2, 52), progress(3, 58)], 60],
+  ["a second pass", [50, 100, 10, 20].map((at, i) => progress(i + 1, at)), 20],
+  ["another stage", [progress(1, 60), progress(2, 58, "mixing")], 58],
+  ["the stage again", [progress(1, 60), stageChange(2, null, "transcribing"), progress(3, 55)], 55],
+  ["a stage alone", [progress(1, 60), stageChange(2, null, "mixing")], 60],
+  ["an attempt after a failure", [progress(1, 9), failure(2, "WORKER", true), progress(3, 2)], 2],
+])("the bar runs backwards only when the job clearly begins again: %s", (_, messages, at) => {
+  expect(given(...messages).state.percentage).toBe(at);
+});
+
+test("the bar begins again with the next run", () => {
+  const task = given(progress(1, 60), progress(2, 58));
+  expect(task.state.progress!.percentage).toBe(58);
+  take(task, progress(3, 5, "download", "run2"));
   expect(task.state.percentage).toBe(5);
 });
 
 test("a reset forgets all", () => {
   const task = given(progress(1, 60), complete(2));
   const reset = { type: "reset", taskId: TASK, rev: rev(3, "run2"), payload: {} };
-  task.receive(reset as TaskMessage);
+  take(task, reset);
   expect(task.state).toMatchObject({
-    status: "running",
+    status: "waiting",
+    rev: rev(3, "run2"),
     percentage: null,
     result: null,
     stages: [],
   });
 });
 
+test("a new run holds although its clock is behind, when the server says so", () => {
+  const task = given(progress(9, 60));
+  take(task, { type: "reset", taskId: TASK, rev: rev(3, "run2"), payload: {} });
+  take(task, progress(4, 5, "download", "run2"));
+  expect(task.state).toMatchObject({ rev: rev(4, "run2"), percentage: 5 });
+  const other = given(progress(9, 60));
+  expect(other.answered(rev(3, "run2"), [])).toBe(true);
+  take(other, progress(3, 5, "download", "run2"));
+  expect(other.state).toMatchObject({ rev: rev(3, "run2"), percentage: 5 });
+});
+
+test("what the server has no more is forgotten, and what comes next begins anew", () => {
+  const forgets: ((task: Task) => unknown)[] = [
+    (task) => take(task, { type: "reset", taskId: TASK, rev: null, payload: {} }),
+    (task) => task.answered(null, []) && task.show(),
+  ];
+  for (const forget of forgets) {
+    const task = given(progress(5, 60));
+    forget(task);
+    expect(task.state).toEqual({ ...blankTask(TASK), status: "waiting" });
+    take(task, progress(2, 5, "download", "run2"));
+    expect(task.state).toMatchObject({ status: "running", percentage: 5, rev: rev(2, "run2") });
+  }
+});
+
 test("a new run forgets all, also when its reset was missed", () => {
   const task = given(progress(1, 60), complete(2));
-  expect(task.answered(rev(9, "run2"), [entry("download")])).toBe(true);
-  expect(task.state).toMatchObject({
-    result: null,
-    done: false,
-    stage: "download",
-    percentage: null,
-  });
-  expect(task.answered(rev(2), [])).toBe(false); // an old answer
+  task.answered(rev(9, "run2"), [entry("download")]);
+  expect(task.show().messages).toEqual([]);
+  expect(task.state.status, "before the answer is there").toBe("complete");
+  take(task, progress(9, 3, "download", "run2"));
+  expect(task.state).toMatchObject({ result: null, done: false, stage: "download", percentage: 3 });
+  expect(task.answered(rev(2), [], false), "an old answer").toBe(false);
   expect(task.state.stage).toBe("download");
+});
+
+test("shows an answer only when it has come whole", () => {
+  const task = new Task(TASK, () => {});
+  task.answered(rev(4), [entry("download"), entry("decode")]);
+  expect(take(task, stageChange(3, "download", "decode"))).toBe(false);
+  expect(task.state).toEqual(blankTask(TASK));
+  task.receive(progress(4, 20, "decode") as TaskMessage, 0);
+  expect(task.show().messages).toHaveLength(2);
+  expect(task.state).toMatchObject({ status: "running", percentage: 20, stage: "decode" });
+});
+
+test("drops half an answer when the connection goes, and takes it again from the next", () => {
+  const task = given(progress(1, 10));
+  task.answered(rev(3), [entry("transcribing"), entry("decode")]);
+  take(task, stageChange(2, "transcribing", "decode"));
+  task.unconfirm();
+  task.show();
+  expect(task.state).toMatchObject({ rev: rev(1), stage: "transcribing", stale: true });
+  task.answered(rev(3), [entry("transcribing"), entry("decode")]);
+  take(task, stageChange(2, "transcribing", "decode"));
+  take(task, progress(3, 30, "decode"));
+  expect(task.state).toMatchObject({ rev: rev(3), stage: "decode", percentage: 30, stale: false });
+});
+
+test("an answer without messages is a task that is to begin", () => {
+  const task = new Task(TASK, () => {});
+  task.answered(rev(4), []);
+  task.arrived(rev(4));
+  task.show();
+  expect(task.state).toMatchObject({ status: "waiting", rev: rev(4) });
+});
+
+test("knows when the job last told anything", () => {
+  const task = new Task(TASK, () => {});
+  task.receive(progress(1, 5) as TaskMessage, 1_000);
+  task.receive(failure(2, "JOB_LOST", true) as TaskMessage, 2_000);
+  task.show();
+  expect(task.state.lastSeen).toBe(1_000);
 });
 
 test("enters stages as the server does", () => {
@@ -78,11 +158,11 @@ test("enters stages as the server does", () => {
 });
 
 test("doesn't enter twice the stages that came with the answer", () => {
-  const task = new Task(TASK);
+  const task = new Task(TASK, () => {});
   task.answered(rev(4), [entry("download"), entry("decode")]);
-  task.receive(stageChange(3, "download", "decode") as TaskMessage);
-  task.receive(progress(4, 20, "decode") as TaskMessage);
-  task.receive(stageChange(5, "decode", "format") as TaskMessage);
+  take(task, stageChange(3, "download", "decode"));
+  take(task, progress(4, 20, "decode"));
+  take(task, stageChange(5, "decode", "format"));
   expect(task.state.stages.map(({ stage }) => stage)).toEqual(["download", "decode", "format"]);
 });
 
@@ -114,19 +194,22 @@ test("the end takes the estimate away, and a result makes it 100 %", () => {
   });
 });
 
-test("an answer that knows nothing takes nothing away", () => {
+test("an answer that is older than what is held takes nothing away", () => {
   const task = given(progress(1, 5));
-  task.answered(null, []);
+  task.answered(null, [], false);
+  task.show();
   expect(task.state).toMatchObject({ status: "running", percentage: 5 });
 });
 
 test("the state is the same object until something changes", () => {
   const task = given(progress(1, 5));
   task.confirm();
+  task.show();
   const { state } = task;
   task.confirm();
-  task.receive(progress(1, 5) as TaskMessage);
+  take(task, progress(1, 5));
   expect(task.state).toBe(state);
   task.unconfirm();
+  task.show();
   expect(task.state).not.toBe(state);
 });

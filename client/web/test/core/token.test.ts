@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import {
+  GATHER_MS,
   TASK,
   blocked,
+  jwt,
   live,
   progress,
   refused,
@@ -30,7 +32,7 @@ test("renews in place when the token is about to expire", async () => {
   const { client, socket, sockets } = await live();
   socket().tell(progress(1, 10));
   socket().tell({ type: "token_expiring", taskId: TASK, payload: {} });
-  await settle();
+  await vi.advanceTimersByTimeAsync(GATHER_MS);
   expect(socket().heard("subscribe")[1]).toEqual({
     type: "subscribe",
     taskId: TASK,
@@ -45,10 +47,10 @@ test("renews in place when the token is about to expire", async () => {
 test("subscribes again when the token has expired, and when it is refused", async () => {
   const { socket } = await live();
   socket().tell({ type: "unsubscribed", taskId: TASK, payload: { reason: "TOKEN_EXPIRED" } });
-  await settle();
+  await vi.advanceTimersByTimeAsync(GATHER_MS);
   expect(socket().heard("subscribe")).toHaveLength(2);
   socket().tell(refused("UNAUTHORIZED", true));
-  await vi.advanceTimersByTimeAsync(1_000);
+  await vi.advanceTimersByTimeAsync(1_000 + GATHER_MS);
   expect(socket().heard("subscribe")[2].token).toBe("token of 42, 3");
 });
 
@@ -68,7 +70,7 @@ test.each([
   await socket().open();
   expect(problems()).toEqual(["TOKEN_FAILED"]);
   expect(socket().said).toEqual([]);
-  await vi.advanceTimersByTimeAsync(1_000);
+  await vi.advanceTimersByTimeAsync(1_000 + GATHER_MS);
   expect(socket().heard("subscribe")).toHaveLength(1);
 });
 
@@ -82,7 +84,7 @@ test("a provider that never answers is asked again after 15 s", async () => {
   expect(socket().heard("subscribe")).toHaveLength(1);
 });
 
-test("a token that comes after the connection is gone is not sent over the next", async () => {
+test("a token that comes when the connection is gone is used over the next", async () => {
   const { client, socket, sockets, tokens } = setUp();
   let give = (_token: string) => {};
   tokens.mockImplementationOnce(() => new Promise((resolve) => (give = resolve)));
@@ -94,29 +96,135 @@ test("a token that comes after the connection is gone is not sent over the next"
   give("late");
   await settle();
   expect(sockets).toHaveLength(2);
-  expect(
-    socket()
-      .heard("subscribe")
-      .map(({ token }) => token),
-  ).toEqual(["token of 42, 2"]);
+  expect(socket().heard("subscribe")).toEqual([{ type: "subscribe", taskId: TASK, token: "late" }]);
+  expect(tokens).toHaveBeenCalledTimes(1);
 });
 
-test("of two tokens asked for at once the newer is sent", async () => {
-  const { socket, tokens } = await live();
-  let give = (_token: string) => {};
-  tokens.mockImplementationOnce(() => new Promise((resolve) => (give = resolve)));
-  const expiring = { type: "token_expiring", taskId: TASK, payload: {} };
-  socket().tell(expiring);
-  socket().tell(expiring);
-  await settle();
-  give("older");
-  await settle();
-  expect(
-    socket()
-      .heard("subscribe")
-      .map(({ token }) => token),
-  ).toEqual(["token of 42, 1", "token of 42, 3"]);
+test("a token function of 12 s costs one connection, and no attempts", async () => {
+  const { client, socket, sockets, tokens } = setUp();
+  tokens.mockImplementation(
+    (taskId) => new Promise((resolve) => setTimeout(() => resolve(jwt([taskId])), 12_000)),
+  );
+  client.subscribe(TASK);
+  await socket().open();
+  await vi.advanceTimersByTimeAsync(10_000);
+  socket().drop(4401); // no subscription for 10 s
+  await vi.advanceTimersByTimeAsync(1_999);
+  expect(sockets).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(sockets).toHaveLength(2);
+  await socket().open();
+  expect(socket().heard("subscribe")).toHaveLength(1);
+  expect(tokens).toHaveBeenCalledTimes(1);
 });
+
+test("a token is asked for once while it is valid, whatever becomes of connections", async () => {
+  const { socket } = await live(provider([TASK]));
+  for (let attempt = 0; attempt < 3; attempt++) {
+    socket().drop();
+    await vi.advanceTimersByTimeAsync(10_000);
+    await socket().open();
+    socket().tell(subscribed(null));
+  }
+  expect(asked).toHaveLength(1);
+});
+
+test("one that is about to expire is asked for once for all tasks that it names", async () => {
+  const tasks = Array.from({ length: 50 }, (_, i) => `t${i}`);
+  const { client, socket } = setUp(provider(["t*"]));
+  tasks.forEach((taskId) => client.subscribe(taskId));
+  await socket().open();
+  tasks.forEach((taskId) => socket().tell(subscribed(null, taskId)));
+  tasks.forEach((taskId) => socket().tell({ type: "token_expiring", taskId, payload: {} }));
+  await vi.advanceTimersByTimeAsync(GATHER_MS);
+  expect(asked).toHaveLength(2);
+  const [first, second] = socket().heard("subscribe");
+  expect(second.taskIds).toEqual(tasks);
+  expect(second.token).not.toBe(first.token);
+});
+
+test("a valid token in memory is used while the application gives no other", async () => {
+  const { client, socket, tokens, problems } = setUp();
+  tokens.mockResolvedValueOnce(jwt([TASK]));
+  tokens.mockRejectedValue(new Error("down"));
+  client.subscribe(TASK);
+  await socket().open();
+  socket().tell(subscribed(null));
+  socket().tell({ type: "token_expiring", taskId: TASK, payload: {} });
+  await vi.advanceTimersByTimeAsync(GATHER_MS);
+  expect(problems()).toEqual(["TOKEN_FAILED"]);
+  socket().drop();
+  await vi.advanceTimersByTimeAsync(2_000);
+  await socket().open();
+  expect(socket().heard("subscribe")).toHaveLength(1);
+  socket().tell(subscribed(null));
+  expect(client.connection).toBe("live");
+});
+
+test("the pauses after refused tokens outlive connections, and are those of all tasks", async () => {
+  vi.spyOn(Math, "random").mockReturnValue(0.5);
+  const tasks = Array.from({ length: 20 }, (_, i) => `t${i}`);
+  const { client, sockets, socket } = setUp(provider(["t*"]));
+  tasks.forEach((taskId) => client.subscribe(taskId));
+  for (let second = 0; second < 60; second++) {
+    for (const open of sockets.filter((one) => one.onopen && one.said.length === 0)) {
+      await open.open();
+    }
+    for (const taskId of socket().said.flatMap(({ taskIds, taskId }) => taskIds ?? [taskId])) {
+      socket().tell(refused("UNAUTHORIZED", true, taskId));
+    }
+    socket().said.splice(0);
+    if (second % 10 === 9) {
+      socket().drop(4401);
+    }
+    await vi.advanceTimersByTimeAsync(1_000);
+  }
+  expect(asked.length).toBeGreaterThan(3);
+  expect(asked.length).toBeLessThan(30);
+});
+
+test("a token that is refused again is told of as a refusal that is retried", async () => {
+  const { client, socket, warnings } = setUp(provider([TASK]));
+  client.subscribe(TASK);
+  await socket().open();
+  socket().tell(refused("UNAUTHORIZED", true));
+  expect(client.getState(TASK)!.refusal).toBeNull();
+  await vi.advanceTimersByTimeAsync(1_000 + GATHER_MS);
+  socket().tell(refused("UNAUTHORIZED", true));
+  expect(client.getState(TASK)).toMatchObject({
+    status: "refused",
+    refusal: { code: "UNAUTHORIZED", isRetried: true },
+  });
+  expect(warnings().filter((text) => text.includes("UNAUTHORIZED"))).toHaveLength(1);
+  client.refresh(TASK); // at once
+  await vi.advanceTimersByTimeAsync(GATHER_MS);
+  socket().tell(subscribed(rev(1)));
+  socket().tell(progress(1, 10));
+  expect(client.getState(TASK)).toMatchObject({ status: "running", refusal: null });
+});
+
+test("a token that expires while something is known says so, and keeps what is known", async () => {
+  const { client, socket, tokens } = await live();
+  socket().tell(progress(1, 10));
+  tokens.mockRejectedValue(new Error("down"));
+  socket().tell({ type: "unsubscribed", taskId: TASK, payload: { reason: "TOKEN_EXPIRED" } });
+  await vi.advanceTimersByTimeAsync(20_000);
+  expect(client.getState(TASK)).toMatchObject({
+    status: "running",
+    percentage: 10,
+    stale: true,
+    refusal: { code: "TOKEN_FAILED", isRetried: true },
+  });
+});
+
+/** A provider of tokens that name these tasks, each another one; `asked` tells for which it was. */
+function provider(tasks: readonly string[]) {
+  asked.length = 0;
+  return {
+    token: async (taskId: string) => jwt(tasks, 3600, String(asked.push(taskId))),
+  };
+}
+const asked: string[] = [];
 
 test("a poll after 4401 goes with a fresh token", async () => {
   vi.spyOn(Math, "random").mockReturnValue(0);

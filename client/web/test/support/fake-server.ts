@@ -50,6 +50,16 @@ export class FakeSocket {
   }
 }
 
+/** What falls due at about the same time is gathered into one message. */
+export const GATHER_MS = 10;
+
+/** A token that names these tasks, as the broker reads it. */
+export function jwt(tasks: readonly string[], forSeconds = 3600, id = ""): string {
+  const exp = Math.floor(Date.now() / 1000) + forSeconds;
+  const claims = Buffer.from(JSON.stringify({ tasks, exp, jti: id })).toString("base64url");
+  return `eyJhbGciOiJIUzI1NiJ9.${claims}.c2lnbmF0dXJl`;
+}
+
 /** The task that most tests watch. */
 export const TASK = "42";
 
@@ -108,6 +118,7 @@ export function state(head: string, messages: object[], done = false) {
 /** A client, the server that it talks to, and all the events that it told. */
 export function setUp(options: Partial<ProgressClientOptions> = {}) {
   const sockets: FakeSocket[] = [];
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
   const tokens = vi.fn(async (taskId: string) => `token of ${taskId}, ${tokens.mock.calls.length}`);
   const fetch = vi.fn(async (_url: string, _init: RequestInit): Promise<Response> =>
     answer(503, "<html>"),
@@ -138,6 +149,8 @@ export function setUp(options: Partial<ProgressClientOptions> = {}) {
     tokens,
     fetch,
     events,
+    /** What a developer reads in the console. */
+    warnings: () => warn.mock.calls.map(([text]) => String(text)),
     /** The newest connection. */
     socket: () => sockets.at(-1)!,
     /** The details of the events of one type. */

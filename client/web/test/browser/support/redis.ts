@@ -38,6 +38,17 @@ export class Redis {
     return this.publish(taskId, "progress_update", { percentage, stage });
   }
 
+  /** Publishes the same progress of many tasks, in one go. */
+  async progressOfAll(taskIds: readonly string[], percentage: number): Promise<void> {
+    const payload = JSON.stringify({ percentage, stage: "transcribing" });
+    const lines = taskIds.map(
+      (taskId) => `FCALL progress_publish 1 progress:${taskId} progress_update '${payload}'`,
+    );
+    const cli = run("redis-cli", ["-e", "-s", this.#socket]);
+    cli.child.stdin!.end(lines.join("\n"));
+    await cli;
+  }
+
   async complete(taskId: string): Promise<string> {
     const payload = { resultUrl: "https://example.com/transcript.txt", duration: 71.5 };
     return this.publish(taskId, "complete", payload);
