@@ -14,6 +14,14 @@ export default defineConfig({
       { find: "@progressd/client", replacement: source("index.ts") },
     ],
   },
-  build: { target: "es2022", modulePreload: { polyfill: false } },
+  build: {
+    target: "es2022",
+    modulePreload: { polyfill: false },
+    rollupOptions: {
+      // "use client" is for servers' builds, and this is none.
+      onwarn: ({ message, code }, warn) =>
+        code === "SOURCEMAP_ERROR" || message.includes('"use client"') || warn(message),
+    },
+  },
   logLevel: "warn",
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { expectedEnd, shownSeconds } from "../src/react/estimate.js";
+import { Countdown, expectedEnd, shownSeconds } from "../src/react/estimate.js";
 
 const estimated = (seconds: number, confidence: number, madeAt = 0) => ({
   seconds,
@@ -43,4 +43,21 @@ test("counting down goes on, a small step up is not shown", () => {
   expect(shownSeconds(30, 22)).toBe(25);
   expect(shownSeconds(30, 31)).toBe(30);
   expect(shownSeconds(30, 50)).toBe(50);
+});
+
+test("an estimate that is a minute old has a minute less to go", () => {
+  const countdown = new Countdown();
+  countdown.take(estimated(120, 1, 0));
+  expect(countdown.at(60_000)).toBe(60);
+});
+
+test("what takes longer than expected is overdue until there is another estimate", () => {
+  const countdown = new Countdown();
+  countdown.take(estimated(10, 1, 0));
+  expect(countdown.at(14_000)).toBe(5);
+  expect(countdown.at(16_000)).toBe("overdue");
+  countdown.take(estimated(30, 1, 16_000));
+  expect(countdown.at(16_000)).toBe(30);
+  countdown.take(null);
+  expect(countdown.at(16_000)).toBeNull();
 });

@@ -2,14 +2,14 @@ import { createContext, useContext, useEffect, useMemo, useRef } from "react";
 import type { ReactNode } from "react";
 import { ProgressClient } from "../core/client.js";
 import type { TokenProvider } from "../core/tokens.js";
-import { defaultTexts } from "./texts.js";
-import type { ProgressTexts } from "./texts.js";
+import { mergeTexts } from "./texts.js";
+import type { ProgressTexts, SomeProgressTexts } from "./texts.js";
 
 /** What the provider takes: a client, or what it takes to make one. */
 export type ProgressProviderProps = {
   readonly children?: ReactNode;
   /** Words in another language, or others; those left out stay English. */
-  readonly texts?: Partial<ProgressTexts>;
+  readonly texts?: SomeProgressTexts;
 } & (
   | {
       /** A client of your own, which outlives the provider. */
@@ -36,10 +36,7 @@ export function ProgressProvider(props: ProgressProviderProps): ReactNode {
   const own = useOwnClient(props);
   const client = props.client ?? own;
   const { texts } = props;
-  const context = useMemo(
-    () => ({ client, texts: { ...defaultTexts, ...texts } }),
-    [client, texts],
-  );
+  const context = useMemo(() => ({ client, texts: mergeTexts(texts) }), [client, texts]);
   return <ProgressContext.Provider value={context}>{props.children}</ProgressContext.Provider>;
 }
 

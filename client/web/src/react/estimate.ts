@@ -1,11 +1,39 @@
 /**
  * An estimate that doesn't jump about: what jobs estimate is noisy, and people take a number that
  * leaps for a lie. New estimates move the expected end only part of the way, the more the surer
- * they are; and it is shown in steps that get finer towards the end.
+ * they are; and it is shown in steps that get finer towards the end. When the end has passed, that
+ * is said instead.
  */
 import type { TimeEstimate } from "../core/task-state.js";
 
 const LEAST_WEIGHT = 0.1;
+const OVERDUE_AFTER_S = 5;
+
+/** The remaining time in seconds, rounded; `overdue` when it takes longer; null while unknown. */
+export type Remaining = number | "overdue" | null;
+
+/** One task's remaining time. Taking or showing the same again changes nothing. */
+export class Countdown {
+  #estimate: TimeEstimate | null = null;
+  #end: number | null = null;
+  #shown: number | null = null;
+
+  take(estimate: TimeEstimate | null): void {
+    if (estimate !== this.#estimate) {
+      this.#estimate = estimate;
+      this.#end = estimate && expectedEnd(this.#end, estimate);
+    }
+  }
+
+  /** What to show at a time, in milliseconds since 1970. */
+  at(now: number): Remaining {
+    const seconds = this.#end === null ? null : (this.#end - now) / 1000;
+    const isOverdue = seconds !== null && seconds < -OVERDUE_AFTER_S;
+    this.#shown =
+      seconds === null || isOverdue ? null : shownSeconds(this.#shown, Math.max(0, seconds));
+    return isOverdue ? "overdue" : this.#shown;
+  }
+}
 
 /** When the task is expected to end, in milliseconds since 1970, from when it was so far. */
 export function expectedEnd(soFar: number | null, estimate: TimeEstimate): number {

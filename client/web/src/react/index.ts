@@ -8,7 +8,7 @@
 export { ProgressProvider, useProgressClient } from "./context.js";
 export type { ProgressProviderProps } from "./context.js";
 export { useConnectionStatus, useTaskProgress } from "./use-task-progress.js";
-export type { TaskProgressState } from "./use-task-progress.js";
+export type { TaskProgressOptions, TaskProgressState } from "./use-task-progress.js";
 export { TaskProgress } from "./task-progress.js";
 export type { TaskProgressProps } from "./task-progress.js";
 export { StageIndicator } from "./stage-indicator.js";
@@ -16,4 +16,4 @@ export type { TaskComponentProps } from "./component.js";
 export { TimeEstimate } from "./time-estimate.js";
 export { ConnectionStatus } from "./connection-status.js";
 export { defaultTexts } from "./texts.js";
-export type { ProgressTexts } from "./texts.js";
+export type { ProgressTexts, SomeProgressTexts } from "./texts.js";

@@ -11,6 +11,7 @@ import {
   TimeEstimate,
   useTaskProgress,
 } from "../../src/react/index.js";
+import type { SomeProgressTexts } from "../../src/react/index.js";
 import {
   TASK,
   complete,
@@ -18,10 +19,12 @@ import {
   failure,
   progress,
   refused,
+  rev,
   setUp,
   stageChange,
   subscribed,
 } from "../support/fake-server.js";
+import type { FakeSocket } from "../support/fake-server.js";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => {
@@ -29,17 +32,38 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
+/** Shows components below a provider, over an open connection, of a task without state. */
+async function show(children: ReactNode, texts?: SomeProgressTexts) {
+  const world = await showUnanswered(children, texts);
+  world.tell(subscribed(null));
+  return world;
+}
+
 /** Shows components below a provider, over an open connection. */
-async function show(children: ReactNode) {
+async function showUnanswered(children: ReactNode, texts: SomeProgressTexts = {}) {
   const world = setUp();
-  const view = render(<ProgressProvider client={world.client}>{children}</ProgressProvider>);
+  const view = render(
+    <ProgressProvider client={world.client} texts={texts}>
+      {children}
+    </ProgressProvider>,
+  );
   await act(() => world.socket().open());
+  /** Lets the server tell something, and the page show it. */
   const tell = (...messages: object[]) =>
-    act(() => messages.forEach((message) => world.socket().tell(message)));
+    act(() => {
+      messages.forEach((message) => world.socket().tell(message));
+      vi.advanceTimersToNextFrame();
+    });
   const pass = (ms: number) => act(() => vi.advanceTimersByTimeAsync(ms));
-  tell(subscribed(null));
   return { ...world, view, tell, pass };
 }
+
+/** The connection is lost, and the page shows it. */
+const drop = (socket: FakeSocket) =>
+  act(() => {
+    socket.drop();
+    vi.advanceTimersToNextFrame();
+  });
 
 const bar = () => screen.getByRole("progressbar");
 const card = () => document.querySelector(".progressd-task")!;
@@ -54,7 +78,7 @@ describe("TaskProgress", () => {
     expect(bar().getAttribute("aria-valuemax")).toBe("100");
     expect(bar().getAttribute("aria-valuenow")).toBe("41");
     expect(bar().getAttribute("aria-valuetext")).toBe("41%, Speech to text");
-    expect(bar().getAttribute("aria-label")).toBe("Progress");
+    expect(screen.getByRole("progressbar", { name: "Progress A talk" })).toBe(bar());
     expect(screen.getByRole("region", { name: "A talk" })).toBe(card());
   });
 
@@ -81,10 +105,52 @@ describe("TaskProgress", () => {
     expect(card().textContent).toContain(words);
   });
 
-  test("links to the result", async () => {
-    const { tell } = await show(<TaskProgress taskId={TASK} />);
+  test("links to the result, under a name that tells it from others", async () => {
+    const { tell } = await show(<TaskProgress taskId={TASK} title="A talk" />);
     tell(complete(1));
-    expect(screen.getByRole("link").getAttribute("href")).toBe("https://example.com/42.txt");
+    const link = screen.getByRole("link", { name: "Open the result A talk" });
+    expect(link.getAttribute("href")).toBe("https://example.com/42.txt");
+  });
+
+  test("says in words why it can't be shown, and tries again when told to", async () => {
+    const { tell, socket } = await show(<TaskProgress taskId={TASK} title="A talk" />);
+    tell(refused("FORBIDDEN", false));
+    expect(card().textContent).toContain("You may not see the progress of this task.");
+    expect(card().textContent).not.toContain("Live");
+    const button = screen.getByRole("button", { name: "Try again A talk" });
+    act(() => button.click());
+    await act(() => socket().open());
+    tell(subscribed(rev(1)), progress(1, 10));
+    expect(card().getAttribute("data-status")).toBe("running");
+    expect(screen.queryByRole("button")).toBeNull();
+  });
+
+  test("has words for a refusal that it knows nothing of", async () => {
+    const { tell } = await show(<TaskProgress taskId={TASK} />);
+    tell(refused("constructor", false));
+    expect(card().textContent).toContain("The server doesn’t show this task. constructor");
+  });
+
+  test("shows what it showed when it comes back, until it knows better", async () => {
+    const { client, tell, view, pass } = await show(<TaskProgress taskId={TASK} />);
+    const page = (card: ReactNode) => (
+      <ProgressProvider client={client}>
+        <TaskProgress taskId="other" />
+        {card}
+      </ProgressProvider>
+    );
+    tell(progress(1, 60));
+    view.rerender(page(null));
+    await pass(5_000);
+    expect(client.getState(TASK)).toBeUndefined();
+    view.rerender(page(<TaskProgress taskId={TASK} />));
+    const [, again] = document.querySelectorAll(".progressd-task");
+    expect(again!.querySelector("[aria-valuenow='60']")).not.toBeNull();
+    expect(again!.textContent).toContain("May be out of date");
+    await pass(0);
+    tell(subscribed(rev(2)), progress(2, 70));
+    expect(again!.querySelector("[aria-valuenow='70']")).not.toBeNull();
+    expect(again!.textContent).not.toContain("May be out of date");
   });
 
   test("doesn't link to what is no address of the web", async () => {
@@ -99,7 +165,7 @@ describe("TaskProgress", () => {
     const { tell, socket } = await show(<TaskProgress taskId={TASK} />);
     tell(progress(1, 10));
     expect(card().textContent).not.toContain("out of date");
-    act(() => socket().drop());
+    drop(socket());
     expect(card().textContent).toContain("May be out of date");
     expect(card().textContent).toContain("10%");
   });
@@ -140,9 +206,9 @@ describe("announcements", () => {
     await pass(5_000);
     tell(progress(3, 26, "download"));
     tell(stageChange(4, "download", "decode"));
-    await pass(4_999);
+    await pass(4_900);
     expect(said()).toBe("Now: Download");
-    await pass(1);
+    await pass(100);
     expect(said()).toBe("Now: Decode");
     await pass(10_000);
     tell(progress(5, 49, "decode"));
@@ -190,6 +256,17 @@ describe("TimeEstimate", () => {
     tell(complete(3));
     expect(shown()).toBe("");
   });
+
+  test("says that it takes longer, when it does", async () => {
+    const { tell, pass, view } = await show(<TimeEstimate taskId={TASK} />);
+    tell(estimate(1, 10));
+    await pass(14_000);
+    expect(view.container.textContent).toBe("About 5 s left");
+    await pass(3_000);
+    expect(view.container.textContent).toBe("Takes longer than expected");
+    tell(estimate(2, 20));
+    expect(view.container.textContent).toBe("About 20 s left");
+  });
 });
 
 describe("ConnectionStatus", () => {
@@ -202,7 +279,7 @@ describe("ConnectionStatus", () => {
     );
     const status = () => document.querySelector(".progressd-connection");
     expect(status()!.getAttribute("data-connection")).toBe("live");
-    act(() => socket().drop());
+    drop(socket());
     expect(status()!.textContent).toBe("Connecting…");
     await act(() => vi.advanceTimersByTimeAsync(1_000));
     await act(() => socket().open());
@@ -259,14 +336,91 @@ describe("ProgressProvider and useTaskProgress", () => {
     vi.unstubAllGlobals();
   });
 
-  test("says other words when told to", async () => {
-    const { client } = setUp();
-    render(
-      <ProgressProvider client={client} texts={{ progress: "Fortschritt" }}>
-        <TaskProgress taskId={TASK} />
-      </ProgressProvider>,
-    );
+  test("says other words when told to, and the usual ones for the rest", async () => {
+    const texts = { progress: "Fortschritt", status: { waiting: "Noch nicht begonnen" } };
+    const { tell } = await show(<TaskProgress taskId={TASK} />, texts);
     expect(bar().getAttribute("aria-label")).toBe("Fortschritt");
+    expect(card().textContent).toContain("Noch nicht begonnen");
+    tell(complete(1));
+    expect(card().textContent).toContain("Complete");
+  });
+
+  test("renders once a frame, whatever comes, and only what has changed", async () => {
+    const rendered: string[] = [];
+    const Percentage = ({ taskId }: { taskId: string }) => {
+      rendered.push(taskId);
+      return useTaskProgress(taskId).percentage;
+    };
+    const { tell } = await show(
+      <>
+        <Percentage taskId={TASK} />
+        <Percentage taskId="other" />
+      </>,
+    );
+    tell(subscribed(null, "other"));
+    rendered.length = 0;
+    tell(progress(1, 10), progress(2, 20), progress(3, 30));
+    expect(rendered).toEqual([TASK]);
+    tell(progress(4, 40), { ...progress(1, 1), taskId: "other" });
+    expect(rendered.slice(1).sort()).toEqual([TASK, "other"].sort());
+  });
+
+  test("the hook renders only for what is selected", async () => {
+    let renderings = 0;
+    const Stages = () => {
+      renderings++;
+      // Another function and another object each time, and the same content.
+      const { count } = useTaskProgress(TASK, {
+        select: ({ stages }) => ({ count: stages.length }),
+      });
+      return count;
+    };
+    const { tell, view } = await show(<Stages />);
+    const before = renderings;
+    tell(progress(1, 10));
+    expect(view.container.textContent).toBe("1");
+    expect(renderings).toBe(before + 1);
+    tell(progress(2, 20));
+    tell(progress(3, 30));
+    expect(renderings).toBe(before + 1);
+  });
+
+  test("the hook watches nothing without a task id, or when it isn't to", async () => {
+    const seen: unknown[] = [];
+    const Watch = (props: { taskId?: string; enabled?: boolean }) => {
+      const { taskId, enabled = true } = props;
+      const { status, percentage } = useTaskProgress(taskId, { enabled });
+      seen.push(status);
+      return percentage;
+    };
+    const { client, sockets, socket } = setUp();
+    const page = (props: { taskId?: string; enabled?: boolean }) => (
+      <ProgressProvider client={client}>
+        <Watch {...props} />
+      </ProgressProvider>
+    );
+    const view = render(page({}));
+    view.rerender(page({ taskId: TASK, enabled: false }));
+    expect(sockets).toHaveLength(0);
+    expect(new Set(seen)).toEqual(new Set(["connecting"]));
+    view.rerender(page({ taskId: TASK }));
+    await act(() => socket().open());
+    expect(socket().heard("subscribe")).toHaveLength(1);
+  });
+
+  test("the hook tells once of a result and of each failure, also on a strict page", async () => {
+    const outcomes = { onComplete: vi.fn(), onError: vi.fn() };
+    const Watch = () => useTaskProgress(TASK, outcomes).status;
+    const { tell } = await show(
+      <StrictMode>
+        <Watch />
+      </StrictMode>,
+    );
+    tell(failure(1, "WORKER", true));
+    tell(progress(2, 10));
+    tell(complete(3));
+    expect(outcomes.onError.mock.calls).toMatchObject([[{ code: "WORKER" }, { taskId: TASK }]]);
+    expect(outcomes.onComplete.mock.calls).toMatchObject([[{ duration: 31.4 }, { taskId: TASK }]]);
   });
 
   test("the hook follows when it is given another task", async () => {
