@@ -20,27 +20,13 @@
 #define ANSWER_TIMEOUT_MS 10000 /* it answers also while it loads its data */
 #define STOP_TIMEOUT_MS 10000
 
-#define EMBEDDED_STATES(X)           \
-    X(EMBEDDED_LOOKING, "looking")   \
-    X(EMBEDDED_TAKEN, "taken")       \
-    X(EMBEDDED_STARTING, "starting") \
-    X(EMBEDDED_RUNNING, "running")   \
-    X(EMBEDDED_PAUSING, "pausing")   \
-    X(EMBEDDED_FAILED, "failed")     \
-    X(EMBEDDED_STOPPING, "stopping") \
-    X(EMBEDDED_STOPPED, "stopped")
-
-enum embedded_state {
-#define X(name, text) name,
-    EMBEDDED_STATES(X)
-#undef X
-};
+STATE_MACHINE(embedded_machine, MODULE, EMBEDDED_STATES);
 
 struct embedded_redis {
     uv_loop_t *loop;
     const struct embedded_redis_events *events;
     void *owner;
-    enum embedded_state state;
+    uint8_t state;  /* enum embedded_state */
     bool announced; /* on_ready was called */
     int lock_fd;
     char *state_dir;
@@ -55,50 +41,19 @@ struct embedded_redis {
     struct respawn respawn;
 };
 
-static const char *state_name(enum embedded_state state)
-{
-    static const char *const names[] = {
-#define X(name, text) [name] = text,
-        EMBEDDED_STATES(X)
-#undef X
-    };
-    return names[state];
-}
-
-/* The only writer of the state. */
 static void set_state(struct embedded_redis *redis, enum embedded_state state)
 {
-    static const bool allowed[][EMBEDDED_STOPPED + 1] = {
-        [EMBEDDED_LOOKING] = {[EMBEDDED_TAKEN] = true,
-                              [EMBEDDED_STARTING] = true,
-                              [EMBEDDED_FAILED] = true,
-                              [EMBEDDED_STOPPING] = true},
-        [EMBEDDED_TAKEN] = {[EMBEDDED_LOOKING] = true, [EMBEDDED_STOPPING] = true},
-        [EMBEDDED_STARTING] = {[EMBEDDED_RUNNING] = true,
-                               [EMBEDDED_PAUSING] = true,
-                               [EMBEDDED_FAILED] = true,
-                               [EMBEDDED_STOPPING] = true},
-        [EMBEDDED_RUNNING] = {[EMBEDDED_PAUSING] = true, [EMBEDDED_STOPPING] = true},
-        [EMBEDDED_PAUSING] = {[EMBEDDED_LOOKING] = true, [EMBEDDED_STOPPING] = true},
-        [EMBEDDED_FAILED] = {[EMBEDDED_STOPPING] = true},
-        [EMBEDDED_STOPPING] = {[EMBEDDED_STOPPED] = true},
-        [EMBEDDED_STOPPED] = {false},
-    };
-
-    assert(allowed[redis->state][state]);
-    log_event(LOG_DEBUG, MODULE, "state", LOG_TEXT("from", state_name(redis->state)),
-              LOG_TEXT("to", state_name(state)));
-    redis->state = state;
+    state_move(&embedded_machine, &redis->state, state, NULL, 0);
 }
 
 static void set_timer(struct embedded_redis *redis, uv_timer_cb on_timer, uint64_t in_ms,
                       uint64_t repeat_ms)
 {
     /* Fails only for a closing handle. */
-    int r = uv_timer_start(&redis->timer, on_timer, in_ms, repeat_ms);
+    int rc = uv_timer_start(&redis->timer, on_timer, in_ms, repeat_ms);
 
-    assert(r == 0);
-    (void)r;
+    assert(rc == 0);
+    (void)rc;
 }
 
 static bool is_process_running(const struct embedded_redis *redis)
@@ -132,7 +87,7 @@ static void on_timer_closed(uv_handle_t *handle)
     after_closing(redis);
 }
 
-static void finish(struct embedded_redis *redis)
+static void embedded_finish(struct embedded_redis *redis)
 {
     set_state(redis, EMBEDDED_STOPPED);
     uv_close((uv_handle_t *)&redis->timer, on_timer_closed);
@@ -142,7 +97,7 @@ static void finish(struct embedded_redis *redis)
 }
 
 /* It never answered. */
-static void fail(struct embedded_redis *redis, const char *why)
+static void embedded_fail(struct embedded_redis *redis, const char *why)
 {
     uv_timer_stop(&redis->timer);
     set_state(redis, EMBEDDED_FAILED);
@@ -151,10 +106,10 @@ static void fail(struct embedded_redis *redis, const char *why)
 
 /* ── Its answer ──────────────────────────────────────────────────────────────────────────────── */
 
-static void look(struct embedded_redis *redis);
+static void embedded_look(struct embedded_redis *redis);
 static void start_server(struct embedded_redis *redis);
 
-static void announce(struct embedded_redis *redis)
+static void embedded_announce(struct embedded_redis *redis)
 {
     if (!redis->announced) {
         redis->announced = true;
@@ -162,7 +117,7 @@ static void announce(struct embedded_redis *redis)
     }
 }
 
-static void use(struct embedded_redis *redis, int pid)
+static void embedded_use(struct embedded_redis *redis, int pid)
 {
     const bool ours = redis->state == EMBEDDED_STARTING;
 
@@ -176,7 +131,7 @@ static void use(struct embedded_redis *redis, int pid)
     } else {
         redis->taken_pid = pid;
     }
-    announce(redis);
+    embedded_announce(redis);
 }
 
 static void on_info(void *context, const struct redis_answer *answer)
@@ -198,7 +153,7 @@ static void on_info(void *context, const struct redis_answer *answer)
         info.is_loading = false;
         const char *objection = redis_info_objection(&info);
         if (!objection) {
-            use(redis, info.process_id);
+            embedded_use(redis, info.process_id);
             return;
         }
         snprintf(why, sizeof(why), "the Redis on %s can't be used: %s", redis->server.path,
@@ -207,7 +162,7 @@ static void on_info(void *context, const struct redis_answer *answer)
     if (redis->announced) {
         log_event(LOG_ERROR, MODULE, "Redis can't be used", LOG_TEXT("why", why));
     } else {
-        fail(redis, why);
+        embedded_fail(redis, why);
     }
 }
 
@@ -232,18 +187,18 @@ static void on_connection_closed(struct redis_connection *connection)
     struct embedded_redis *redis = CONTAINER_OF(connection, struct embedded_redis, connection);
 
     redis->connection_exists = false;
-    switch (redis->state) {
+    switch ((enum embedded_state)redis->state) {
     case EMBEDDED_LOOKING: /* nobody is there */
         start_server(redis);
         break;
     case EMBEDDED_TAKEN:
         log_event(LOG_WARN, MODULE, "the Redis that was taken over is gone",
                   LOG_INT("pid", redis->taken_pid));
-        look(redis);
+        embedded_look(redis);
         break;
     case EMBEDDED_STOPPING:
         if (!redis->process_exists) {
-            finish(redis);
+            embedded_finish(redis);
         }
         break;
     case EMBEDDED_STOPPED:
@@ -263,7 +218,7 @@ static const struct redis_connection_events connection_events = {
     .on_closed = on_connection_closed,
 };
 
-static void ask(struct embedded_redis *redis)
+static void embedded_ask(struct embedded_redis *redis)
 {
     redis->connection_exists = true;
     if (redis_connection_open(&redis->connection, redis->loop, &redis->server, &connection_events) <
@@ -286,7 +241,7 @@ static void on_answer_overdue(struct embedded_redis *redis)
         redis->since_ms = uv_now(redis->loop);
     } else {
         snprintf(why, sizeof(why), "a process holds %s, but does not answer", redis->server.path);
-        fail(redis, why);
+        embedded_fail(redis, why);
     }
 }
 
@@ -297,7 +252,7 @@ static void on_tick(uv_timer_t *timer)
     if (uv_now(redis->loop) - redis->since_ms >= ANSWER_TIMEOUT_MS) {
         on_answer_overdue(redis);
     } else if (!redis->connection_exists) {
-        ask(redis);
+        embedded_ask(redis);
     }
 }
 
@@ -309,7 +264,7 @@ static void await_answer(struct embedded_redis *redis, enum embedded_state state
     set_timer(redis, on_tick, state == EMBEDDED_LOOKING ? 0 : TICK_MS, TICK_MS);
 }
 
-static void look(struct embedded_redis *redis)
+static void embedded_look(struct embedded_redis *redis)
 {
     await_answer(redis, EMBEDDED_LOOKING);
 }
@@ -318,7 +273,7 @@ static void look(struct embedded_redis *redis)
 
 static void on_pause_over(uv_timer_t *timer)
 {
-    look(CONTAINER_OF(timer, struct embedded_redis, timer));
+    embedded_look(CONTAINER_OF(timer, struct embedded_redis, timer));
 }
 
 static void on_process_closed(uv_handle_t *handle)
@@ -327,7 +282,7 @@ static void on_process_closed(uv_handle_t *handle)
 
     redis->process_exists = false;
     if (redis->state == EMBEDDED_STOPPING) {
-        finish(redis);
+        embedded_finish(redis);
     }
     after_closing(redis);
 }
@@ -346,13 +301,14 @@ static void tell_why_not_started(struct embedded_redis *redis, int64_t status)
     char why[REDIS_SERVER_PATH_SIZE + 64];
 
     if (status == REDIS_SERVER_EXIT_NOT_FOUND) {
-        fail(redis, "redis-server is not installed, or not in PATH; install it, or name a Redis "
-                    "with --redis-url");
+        embedded_fail(redis,
+                      "redis-server is not installed, or not in PATH; install it, or name a Redis "
+                      "with --redis-url");
         return;
     }
     snprintf(why, sizeof(why), "redis-server did not start, see %s/" REDIS_SERVER_LOG,
              redis->state_dir);
-    fail(redis, why);
+    embedded_fail(redis, why);
 }
 
 /* Ours is gone, or could not be started. */
@@ -382,12 +338,12 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal)
 
 static void start_server(struct embedded_redis *redis)
 {
-    int r = redis_server_spawn(redis->loop, &redis->process, redis->state_dir, on_process_exit);
+    int rc = redis_server_spawn(redis->loop, &redis->process, redis->state_dir, on_process_exit);
 
     redis->process_exists = true;
     await_answer(redis, EMBEDDED_STARTING);
-    if (r < 0) {
-        log_event(LOG_ERROR, MODULE, "cannot start a process", LOG_TEXT("why", uv_strerror(r)));
+    if (rc < 0) {
+        log_event(LOG_ERROR, MODULE, "cannot start a process", LOG_TEXT("why", uv_strerror(rc)));
         uv_close((uv_handle_t *)&redis->process, on_process_closed);
         come_back(redis);
     }
@@ -444,10 +400,9 @@ int embedded_redis_open(uv_loop_t *loop, const char *state_dir,
     redis->events = events;
     redis->owner = owner;
     redis->lock_fd = fd;
-    redis->state = EMBEDDED_PAUSING; /* the first start is like any other */
     redis->timer_exists = true;
     uv_timer_init(loop, &redis->timer);
-    look(redis);
+    embedded_look(redis);
     *ret_redis = redis;
     return 0;
 }
@@ -485,7 +440,8 @@ static void on_shutdown_refused(void *context, const struct redis_answer *answer
 static void shut_down_taken(struct embedded_redis *redis)
 {
     if (redis_connection_send(&redis->connection, on_shutdown_refused, redis, 1,
-                              (struct span[]){SPAN_OF("SHUTDOWN")}) < 0) {
+                              (struct span[]){SPAN_OF("SHUTDOWN")}) < 0 &&
+        redis->taken_pid > 0) {
         (void)kill(redis->taken_pid, SIGTERM);
     }
 }
@@ -508,6 +464,6 @@ void embedded_redis_stop(struct embedded_redis *redis)
     } else if (state == EMBEDDED_TAKEN) {
         shut_down_taken(redis);
     } else if (!redis->process_exists) {
-        finish(redis);
+        embedded_finish(redis);
     }
 }

@@ -8,16 +8,6 @@
  * If it dies it is started again. It never outlives this process for long: the kernel ends it
  * (redis_server.h). One that still lives, since it could not end at once, is taken over,
  * so that there are never two of them on the same files; so is one that was started by hand.
- *
- * States
- *   LOOKING   asks whether somebody answers on the socket    -> TAKEN, STARTING, FAILED, STOPPING
- *   TAKEN     one that was there already is used             -> LOOKING, STOPPING
- *   STARTING  ours was started, and doesn't answer yet       -> RUNNING, PAUSING, FAILED, STOPPING
- *   RUNNING   ours is used                                   -> PAUSING, STOPPING
- *   PAUSING   waits for the next start, or is not begun     -> LOOKING, STOPPING
- *   FAILED    on_failed was called                           -> STOPPING
- *   STOPPING  was told to end; is killed if it doesn't       -> STOPPED
- *   STOPPED   nothing is open; on_stopped was called
  */
 #ifndef PROGRESSD_BROKER_PROCESS_EMBEDDED_REDIS_H
 #define PROGRESSD_BROKER_PROCESS_EMBEDDED_REDIS_H
@@ -25,6 +15,33 @@
 #include <uv.h>
 
 #include "broker/config/config.h"
+#include "common/state.h"
+
+/* The states
+ *   PAUSING   waits for the next start, or is not begun
+ *   LOOKING   asks whether somebody answers on the socket
+ *   TAKEN     one that was there already is used
+ *   STARTING  ours was started, and doesn't answer yet
+ *   RUNNING   ours is used
+ *   FAILED    on_failed was called
+ *   STOPPING  was told to end; is killed if it doesn't
+ *   STOPPED   nothing is open but handles that are closing; on_stopped comes
+ */
+#define EMBEDDED_STATES(X)                                                                   \
+    X(EMBEDDED_PAUSING, "pausing", STATE_TO(EMBEDDED_LOOKING) | STATE_TO(EMBEDDED_STOPPING)) \
+    X(EMBEDDED_LOOKING, "looking",                                                           \
+      STATE_TO(EMBEDDED_TAKEN) | STATE_TO(EMBEDDED_STARTING) | STATE_TO(EMBEDDED_FAILED) |   \
+          STATE_TO(EMBEDDED_STOPPING))                                                       \
+    X(EMBEDDED_TAKEN, "taken", STATE_TO(EMBEDDED_LOOKING) | STATE_TO(EMBEDDED_STOPPING))     \
+    X(EMBEDDED_STARTING, "starting",                                                         \
+      STATE_TO(EMBEDDED_RUNNING) | STATE_TO(EMBEDDED_PAUSING) | STATE_TO(EMBEDDED_FAILED) |  \
+          STATE_TO(EMBEDDED_STOPPING))                                                       \
+    X(EMBEDDED_RUNNING, "running", STATE_TO(EMBEDDED_PAUSING) | STATE_TO(EMBEDDED_STOPPING)) \
+    X(EMBEDDED_FAILED, "failed", STATE_TO(EMBEDDED_STOPPING))                                \
+    X(EMBEDDED_STOPPING, "stopping", STATE_TO(EMBEDDED_STOPPED))                             \
+    X(EMBEDDED_STOPPED, "stopped", 0)
+enum embedded_state { EMBEDDED_STATES(STATE_ENUM) };
+extern const struct state_machine embedded_machine;
 
 struct embedded_redis;
 

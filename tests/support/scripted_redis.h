@@ -124,7 +124,7 @@ static inline void scripted_redis_publish(struct scripted_redis *redis, const ch
 static inline void scripted_answer_info(struct scripted_client *client)
 {
     static const char info[] = "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n"
-                               "process_id:4711\r\nrun_id:" SCRIPTED_REDIS_RUN_ID
+                               "process_id:0\r\nrun_id:" SCRIPTED_REDIS_RUN_ID
                                "\r\n# Memory\r\nmaxmemory_policy:noeviction\r\n# Persistence\r\n"
                                "loading:0\r\n# Replication\r\nrole:master\r\n";
     char head[32];
