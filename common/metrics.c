@@ -240,6 +240,7 @@ enum metric metric_of_http_status(unsigned status)
         CASE(405)
         CASE(413)
         CASE(426)
+        CASE(429)
         CASE(431)
         CASE(503)
 #undef CASE

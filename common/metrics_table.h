@@ -114,6 +114,7 @@
         ROW(HTTP_405, "code=\"405\"") \
         ROW(HTTP_413, "code=\"413\"") \
         ROW(HTTP_426, "code=\"426\"") \
+        ROW(HTTP_429, "code=\"429\"") \
         ROW(HTTP_431, "code=\"431\"") \
         ROW(HTTP_503, "code=\"503\"") \
         ROW(HTTP_OTHER, "code=\"other\"") \

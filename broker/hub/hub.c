@@ -164,6 +164,13 @@ static struct watch *begin_watch(struct hub *hub, struct span task_id)
     return watch;
 }
 
+bool hub_knows(const struct hub *hub, const char *task_id, size_t task_id_len)
+{
+    const struct watch *watch = map_get(&hub->by_id, task_id, task_id_len);
+
+    return watch && watch->known;
+}
+
 int hub_subscribe(struct hub *hub, struct subscription *subscription, const char *task_id,
                   size_t task_id_len)
 {

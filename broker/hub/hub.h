@@ -46,6 +46,10 @@ enum hub_outcome {
     HUB_UNAVAILABLE, /* Redis is out of reach, and was for a while; nothing was subscribed */
 };
 
+/* Whether what is known of the task is known here: then hub_subscribe() gives HUB_READY, and Redis
+ * isn't asked. */
+bool hub_knows(const struct hub *hub, const char *task_id, size_t task_id_len);
+
 /* Watches a task (a valid id). 0: on_ready or on_failed comes later; HUB_READY; HUB_UNAVAILABLE;
  * -ENOMEM. `subscription` has its events and sent_n set. */
 int hub_subscribe(struct hub *hub, struct subscription *subscription, const char *task_id,

@@ -8,6 +8,7 @@
 #include "broker/net/listener.h"
 #include "broker/process/control.h"
 #include "broker/session/front.h"
+#include "broker/session/miss_limit.h"
 #include "broker/session/sessions.h"
 #include "broker/web/web_cache.h"
 #include "common/log.h"
@@ -193,6 +194,7 @@ static int open_front(struct worker *worker)
         .config = config,
         .metrics = metrics_slot(worker->inherited->page, worker->inherited->slot),
         .auth = auth_new(config),
+        .misses = miss_limit_new(),
         .web_cache = config->web_root ? web_cache_new() : NULL,
     };
     worker->sessions = sessions_new(front, &sessions_events, worker);
@@ -204,7 +206,7 @@ static int open_front(struct worker *worker)
         .on_closed = on_hub_closed,
         .owner = worker,
     });
-    if (!front->auth || !worker->sessions || !front->hub ||
+    if (!front->auth || !worker->sessions || !front->hub || !front->misses ||
         (config->web_root && !front->web_cache)) {
         return UV_ENOMEM;
     }
@@ -256,6 +258,7 @@ int worker_run(const struct worker_inherited *inherited)
 
     sessions_free(worker.sessions);
     auth_free(worker.front.auth);
+    miss_limit_free(worker.front.misses);
     web_cache_free(worker.front.web_cache);
     r = uv_loop_close(&worker.loop);
     assert(r == 0);

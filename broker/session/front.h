@@ -10,6 +10,7 @@
 #include "common/metrics.h"
 #include "common/timer_wheel.h"
 
+struct miss_limit;
 struct web_cache;
 
 /* Made by worker.c, which owns all of it; outlives every session. */
@@ -20,6 +21,7 @@ struct front {
     struct metrics_slot *metrics;
     struct auth *auth;
     struct hub *hub;
+    struct miss_limit *misses;
     struct web_cache *web_cache; /* NULL: web-root isn't set, and no files are served */
 };
 

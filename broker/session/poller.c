@@ -8,8 +8,12 @@
 #include <sys/time.h>
 
 #include "broker/session/http_answer.h"
+#include "broker/session/miss_limit.h"
+#include "common/log.h"
 #include "common/mem.h"
 #include "proto/message.h"
+
+#define MODULE "poller"
 
 /* The pace that pollers are asked to keep: the latter for a task that hasn't moved for long. */
 #define RETRY_MIN_S 2
@@ -17,6 +21,7 @@
 
 struct poll {
     struct subscription subscription;
+    struct miss_bucket *misses; /* NULL: Redis isn't asked */
     const struct front *front;
     struct connection *connection;
     const struct http_request *request;
@@ -25,9 +30,9 @@ struct poll {
 
 /* ── Refusals ────────────────────────────────────────────────────────────────────────────────── */
 
-static void refuse(const struct front *front, struct connection *connection,
-                   const struct http_request *request, int status, enum error_code code,
-                   const char *message, const char *headers)
+static void poll_refuse(const struct front *front, struct connection *connection,
+                        const struct http_request *request, int status, enum error_code code,
+                        const char *message, const char *headers)
 {
     http_answer_error(front, connection, request,
                       &(struct http_answer){.status = status, .headers = headers},
@@ -41,8 +46,8 @@ static void refuse_unavailable(const struct front *front, struct connection *con
 
     snprintf(headers, sizeof(headers), "Retry-After: %u\r\n",
              RETRY_MIN_S + arc4random_uniform(RETRY_MIN_S + 1));
-    refuse(front, connection, request, 503, ERROR_UNAVAILABLE,
-           "the task's state is out of reach, try again", headers);
+    poll_refuse(front, connection, request, 503, ERROR_UNAVAILABLE,
+                "the task's state is out of reach, try again", headers);
 }
 
 /* The token behind "Bearer " (RFC 6750, 2.1), or {NULL, 0}. */
@@ -61,6 +66,18 @@ static struct span bearer_token(const struct http_request *request)
         value.len--;
     }
     return value;
+}
+
+static void refuse_for_misses(const struct front *front, struct connection *connection,
+                              const struct http_request *request)
+{
+    char headers[40];
+
+    log_event(LOG_WARN, MODULE, "too many polls of unknown tasks with one token");
+    snprintf(headers, sizeof(headers), "Retry-After: %u\r\n",
+             RETRY_MIN_S + arc4random_uniform(RETRY_MIN_S + 1));
+    poll_refuse(front, connection, request, 429, ERROR_RATE_LIMITED,
+                "too many polls of unknown tasks with this token, try again", headers);
 }
 
 /* Whether the request's token allows the task; if not, it has been answered. */
@@ -89,9 +106,9 @@ static bool is_allowed(const struct front *front, struct connection *connection,
         const bool forbidden = why == AUTH_FORBIDDEN;
 
         metric_add(front->metrics, METRIC_AUTH_MISSING + why, 1);
-        refuse(front, connection, request, forbidden ? 403 : 401,
-               forbidden ? ERROR_FORBIDDEN : ERROR_UNAUTHORIZED, auth_failure_text(why),
-               forbidden ? NULL : "WWW-Authenticate: Bearer realm=\"progressd\"\r\n");
+        poll_refuse(front, connection, request, forbidden ? 403 : 401,
+                    forbidden ? ERROR_FORBIDDEN : ERROR_UNAUTHORIZED, auth_failure_text(why),
+                    forbidden ? NULL : "WWW-Authenticate: Bearer realm=\"progressd\"\r\n");
     }
     return r == 0;
 }
@@ -176,6 +193,9 @@ static void on_ready(struct subscription *subscription)
     struct poll *poll = CONTAINER_OF(subscription, struct poll, subscription);
     struct task *task = subscription->task;
 
+    if (poll->misses && task->rev.n > 0) {
+        miss_bucket_give_back(poll->misses);
+    }
     hub_unsubscribe(poll->front->hub, subscription);
     poll->on_done(poll->connection);
     answer(poll->front, poll->connection, poll->request, task);
@@ -206,6 +226,14 @@ static struct poll *ask_hub(const struct front *front, struct connection *connec
                             const struct http_request *request, const char *task_id,
                             size_t task_id_len, void (*on_done)(struct connection *))
 {
+    const bool is_known = hub_knows(front->hub, task_id, task_id_len);
+    struct miss_bucket *misses =
+        is_known ? NULL : miss_limit_find(front->misses, bearer_token(request));
+
+    if (misses && !miss_bucket_take(misses, uv_now(front->loop))) {
+        refuse_for_misses(front, connection, request);
+        return NULL;
+    }
     struct poll *poll = mem_zalloc(1, sizeof(*poll));
     int r;
 
@@ -215,6 +243,7 @@ static struct poll *ask_hub(const struct front *front, struct connection *connec
     }
     *poll = (struct poll){
         .subscription.events = &subscription_events,
+        .misses = misses,
         .front = front,
         .connection = connection,
         .request = request,
@@ -261,8 +290,8 @@ struct poll *poller_request(const struct front *front, struct connection *connec
     }
     if (http_percent_decode(encoded_task_id, task_id, TASK_ID_MAX, &len) != 0 ||
         !task_id_is_valid(task_id, len)) {
-        refuse(front, connection, request, 400, ERROR_INVALID_TASK_ID, "a task id is " TASK_ID_FORM,
-               NULL);
+        poll_refuse(front, connection, request, 400, ERROR_INVALID_TASK_ID,
+                    "a task id is " TASK_ID_FORM, NULL);
         return NULL;
     }
     task_id[len] = '\0';

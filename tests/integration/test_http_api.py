@@ -192,6 +192,32 @@ def test_a_task_without_state_gets_404_and_when_to_come_again(ask):
     assert answer.headers["retry-after"] == "2"
 
 
+def test_polls_of_invented_tasks_are_limited_for_each_token_and_others_are_not(brokers, redis):
+    broker = brokers(workers=1, options=["--linger", "3600"])
+    with Job(redis, "known") as job:
+        job.update(1)
+    statuses = []
+    with HttpClient(broker.address) as client:
+        def poll(*targets, token=broker.token("*", claims={"sub": "somebody"})):
+            for target in targets:
+                client.send(client.encode("GET", f"/api/progress/{target}",
+                                          {"Authorization": f"Bearer {token}"}))
+            statuses.extend(client.answer().status for _ in targets)
+            return statuses[-1]
+
+        poll("known")
+        for at in range(0, 30000, 20):
+            poll(*(f"invented-{at + number}" for number in range(20)))
+            if 429 in statuses:
+                break
+        assert set(statuses) == {200, 404, 429}, "the burst is used up"
+        assert statuses.index(429) >= 2000, "which takes this many"
+        assert poll("known") == 200, "what is known is answered as ever"
+        assert poll("invented", token=broker.token("invented")) == 404, "and another token too"
+    assert broker.metrics()['progressd_http_requests_total{code="429"}'] >= 1
+    eventually(lambda: broker.logged(module="poller", level="warn"), 10)
+
+
 @pytest.mark.parametrize("target", ["/", "/api", "/api/progress", "/ws", "/ws/progressx",
                                     "/favicon.ico", "//api/progress/x", "/metrics", "/status"])
 def test_other_paths_get_404(ask, target):
