@@ -23,14 +23,25 @@ static struct sigaction before[ARRAY_LEN(forwarded)], before_child, before_pipe;
 
 /* ── Signals ─────────────────────────────────────────────────────────────────────────────────── */
 
+/* A group of the child's own gets it whole. Ours would bring it back to us. */
+static void forward(int number, bool is_of_terminal)
+{
+    const pid_t group = getpgid(forward_to); /* a plain system call, as kill() is */
+
+    if (group > 0 && group != getpgrp()) {
+        kill(-group, number);
+    } else if (!is_of_terminal) {
+        kill(forward_to, number);
+    }
+}
+
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     const int saved = errno;
 
-    /* The terminal sends its signals to the whole group, so to the child as well. */
-    if (info->si_code != SI_KERNEL) {
-        kill(forward_to, number);
-    }
+    /* Keys of the terminal reach all of our group, so the child as well. But when the terminal goes
+     * only the session's leader is told, which may be us. */
+    forward(number, info->si_code == SI_KERNEL && number != SIGHUP);
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++) {
         if (forwarded[i].number == number && forwarded[i].interrupts) {
             was_interrupted = true;

@@ -6,8 +6,9 @@
  *
  *   1. It keeps our standard input, process group, environment and signals: it runs as if it had
  *      been started in our place, but that its output goes to pipes.
- *   2. While it runs, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are sent on to it, but
- *      those of the terminal, which it has had already, and those that were ignored when we
+ *   2. While it runs, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are sent on to it, and
+ *      if it leads a process group of its own (setsid), to all of that. Not sent on are the keys of
+ *      the terminal when it is in our group and so has had them, and what was ignored when we
  *      started. We end when it does.
  *   3. Should we be killed, it is sent SIGTERM.
  *

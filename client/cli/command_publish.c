@@ -62,6 +62,7 @@ struct call {
 };
 
 #define WHY_SIZE 128
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
 
 /* The member taskId of a line that names the task itself. Whether it is good, as far as can be told
  * here: a line that is no message is left to plain_message_parse(). */
@@ -128,6 +129,18 @@ static bool is_blank(struct span line)
     return i == line.len;
 }
 
+/* Without a byte order mark at its beginning, as some programs put it before the first line. */
+static struct span without_mark(struct span line)
+{
+    const size_t len = strlen(BYTE_ORDER_MARK);
+
+    if (line.len >= len && memcmp(line.at, BYTE_ORDER_MARK, len) == 0) {
+        line.at += len;
+        line.len -= len;
+    }
+    return line;
+}
+
 static int publish_lines(const struct command *command, struct publisher *publisher,
                          const char *task_id)
 {
@@ -138,9 +151,12 @@ static int publish_lines(const struct command *command, struct publisher *publis
     ssize_t len;
 
     while (status != EXIT_NO_WAY && (len = getline(&line, &size, stdin)) > 0) {
-        const struct span text = {line, (size_t)len};
+        struct span text = {line, (size_t)len};
 
         number++;
+        if (number == 1) {
+            text = without_mark(text);
+        }
         if (!is_blank(text)) {
             const int rc = publish_line(command, publisher, task_id, text, number);
 

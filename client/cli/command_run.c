@@ -35,6 +35,9 @@
 #define STAGE_DEFAULT "working"
 #define WHY_SIZE 256
 
+/* A percentage that falls by so much is a second pass, or another try. */
+#define RESTART_FALL 10
+
 /* As shells have it. */
 #define EXIT_NOT_EXECUTABLE 126
 #define EXIT_NOT_FOUND 127
@@ -50,6 +53,8 @@ struct run {
 
     struct progress_reader reader;
     bool reads_from[PROGRESS_STREAMS];
+    double told;     /* the last percentage; -1: none */
+    unsigned passes; /* of the command over its work, as far as its percentages tell */
     struct progressd_publisher *job;
     struct child child;
     int owed[PROGRESS_STREAMS]; /* what waited in the pipes when the command had ended, in bytes */
@@ -89,7 +94,7 @@ static const char *read_format(struct run *run)
     if (run->duration && (format != PROGRESS_FFMPEG || !is_duration(run->duration, &whole))) {
         return "--duration: must be seconds, and goes with --format ffmpeg";
     }
-    progress_reader_init(&run->reader, format, whole);
+    progress_reader_init(&run->reader, format, whole, run->from != NULL);
     return NULL;
 }
 
@@ -159,6 +164,22 @@ static bool write_on(int fd, const char *data, size_t len)
     return true;
 }
 
+/* Tells how far the command is. One that clearly begins again enters a stage of its own, so that
+ * nobody takes its new percentages for old ones. */
+static void tell_progress(struct run *run)
+{
+    char stage[STAGE_MAX + 1];
+
+    if (run->reader.percentage < run->told - RESTART_FALL &&
+        snprintf(stage, sizeof(stage), "%s (%u)", run->stage, run->passes + 1) <
+            (int)sizeof(stage)) {
+        run->passes++;
+        progressd_stage(run->job, stage);
+    }
+    run->told = run->reader.percentage;
+    progressd_update(run->job, run->told, 0, 0);
+}
+
 /* Passes on what the command printed. Where it can't be, the pipe is closed, so that the command
  * is told what it would be told without us. */
 static void pass_on(struct run *run, enum progress_stream stream)
@@ -184,7 +205,7 @@ static void pass_on(struct run *run, enum progress_stream stream)
         child_close_output(&run->child, stream);
     }
     if (run->reads_from[stream] && progress_reader_feed(&run->reader, stream, chunk, (size_t)len)) {
-        progressd_update(run->job, run->reader.percentage, 0, 0);
+        tell_progress(run);
     }
 }
 
@@ -356,6 +377,8 @@ static int run_with(const struct command *command, int argc, char **argv)
         .stage = STAGE_DEFAULT,
         .result_url = "",
         .close_timeout_s = CLOSE_TIMEOUT_DEFAULT_S,
+        .told = -1,
+        .passes = 1,
     };
     const struct option_def defs[] = {
         {"task", 't', OPTION_TEXT, &run.task_id, 0, 0},
@@ -399,23 +422,30 @@ const struct command command_run = {
         "\n"
         "  -t, --task TASK          the task whose progress it is\n"
         "  -f, --format ffmpeg      what -progress pipe:1 or pipe:2 prints\n"
-        "               percent     numbers before a percent sign: 42%, 42.5 %\n"
+        "               percent     numbers before a percent sign: 42%, 42.5 %; those of one\n"
+        "                           output that stand behind the same words, or behind none\n"
         "               lines       each line printed counts, against --total;\n"
         "                           without --format only the stage and the end are told\n"
         "  --from stdout|stderr     where percentages or lines are looked for; by default\n"
-        "                           percentages in both, lines in standard output\n"
+        "                           percentages in both, and rather in standard error; lines in\n"
+        "                           standard output\n"
         "  --total N                how many lines there will be\n"
         "  --duration SECONDS       what ffmpeg will put out; by default the longest input, which\n"
-        "                           it names at its start (not with -v error)\n"
-        "  --stage NAME             the stage to enter; " STAGE_DEFAULT "\n"
+        "                           it names at its start (not with -v error). Needed where only\n"
+        "                           a part is put out: ffmpeg's -ss, -t, -to\n"
+        "  --stage NAME             the stage to enter; " STAGE_DEFAULT ". A command whose\n"
+        "                           percentages begin again enters \"NAME (2)\" and so on\n"
         "  --result-url URL         where the result is, once the command has succeeded\n"
         "  --retryable              a failure isn't the task's end: it may be run again\n"
         "  --reset                  begin the task anew, also if it has ended\n"
         "  --close-timeout SECONDS  how long to wait, after the command, until the end is\n"
         "                           stored; 10\n" REDIS_TARGET_HELP "\n"
         "While Redis is away the command runs on, and the newest state is kept. SIGINT, SIGTERM,\n"
-        "SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are sent on to the command; should this program be\n"
-        "killed, it is sent SIGTERM. Its output being no terminal, some programs print it late:\n"
+        "SIGHUP (the terminal is gone), SIGQUIT, SIGUSR1 and SIGUSR2 are sent on to the command, "
+        "and\n"
+        "to all of its process group if it has one of its own (setsid); should this program be\n"
+        "killed, the command is sent SIGTERM. Its output being no terminal, some programs print it "
+        "late:\n"
         "see their options, or stdbuf(1).\n"
         "\n"
         "Codes of the errors published: EXIT_STATUS, KILLED, CANCELLED (this program was sent a\n"

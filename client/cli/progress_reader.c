@@ -3,9 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NUMBER_MOST 1e6 /* whatever is above isn't told apart */
+#define NUMBER_MOST 1e6      /* whatever is above isn't told apart */
+#define PERCENT_MOST 100.001 /* what is above 100 is 100: sums of fractions are a little off */
 
-void progress_reader_init(struct progress_reader *reader, enum progress_format format, double whole)
+#define MARK "\xef\xbb\xbf"
+#define MARK_LEN 3
+
+void progress_reader_init(struct progress_reader *reader, enum progress_format format, double whole,
+                          bool one_stream)
 {
     *reader = (struct progress_reader){
         .format = format,
@@ -13,6 +18,15 @@ void progress_reader_init(struct progress_reader *reader, enum progress_format f
         .whole_given = whole > 0,
         .percentage = -1,
     };
+    percent_choice_init(&reader->choice, one_stream);
+    for (int i = 0; i < PROGRESS_STREAMS; i++) {
+        reader->sources[i].words = PERCENT_NO_WORDS;
+    }
+}
+
+static double at_most_100(double percentage)
+{
+    return percentage > 100 ? 100 : percentage;
 }
 
 static bool tell_share(struct progress_reader *reader, double share)
@@ -21,7 +35,7 @@ static bool tell_share(struct progress_reader *reader, double share)
         return false;
     }
     const double percentage = share / reader->whole * 100;
-    reader->percentage = percentage < 0 ? 0 : percentage > 100 ? 100 : percentage;
+    reader->percentage = percentage < 0 ? 0 : at_most_100(percentage);
     return true;
 }
 
@@ -129,10 +143,14 @@ static bool is_number(enum percent_state state)
     return state == PERCENT_WHOLE || state == PERCENT_FRACTION;
 }
 
+static bool is_letter(char byte)
+{
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
+}
+
 static enum percent_state after_other(const struct progress_source *source, char byte)
 {
-    if ((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || byte == '_' ||
-        byte == '-' || byte == ',') {
+    if (is_letter(byte) || byte == '_' || byte == '-' || byte == ',') {
         return PERCENT_WORD;
     }
     if (byte == '.' && is_number(source->state)) {
@@ -158,14 +176,36 @@ static enum percent_state percent_next(struct progress_source *source, char byte
     return byte >= '0' && byte <= '9' ? after_digit(source, byte - '0') : after_other(source, byte);
 }
 
-static bool feed_percent(struct progress_reader *reader, struct progress_source *source, char byte)
+/* Keeps the letters before the next number. Those of escape sequences don't count. */
+static void follow_words(struct progress_source *source, char byte)
 {
+    if (byte == '\n' || byte == '\r' || byte == '\b') {
+        source->is_rewritten = byte != '\n';
+        source->words = PERCENT_NO_WORDS;
+    } else if (byte == '%') {
+        source->words = PERCENT_NO_WORDS;
+    } else if (is_letter(byte) && source->state != PERCENT_ESCAPE &&
+               source->state != PERCENT_CONTROL) {
+        source->words = percent_words_add(source->words, byte);
+    }
+}
+
+static bool feed_percent(struct progress_reader *reader, enum progress_stream stream, char byte)
+{
+    struct progress_source *source = &reader->sources[stream];
+    const struct percent_sight sight = {
+        .words = source->words,
+        .is_stderr = stream == PROGRESS_STDERR,
+        .is_rewritten = source->is_rewritten,
+        .percentage = at_most_100(source->number),
+    };
     const bool told = byte == '%' && (is_number(source->state) || source->state == PERCENT_SPACE) &&
-                      source->number <= 100;
+                      source->number < PERCENT_MOST && percent_choice_take(&reader->choice, &sight);
 
     if (told) {
-        reader->percentage = source->number;
+        reader->percentage = sight.percentage;
     }
+    follow_words(source, byte);
     source->state = percent_next(source, byte);
     return told;
 }
@@ -181,15 +221,31 @@ static bool feed_lines(struct progress_reader *reader, char byte)
     return tell_share(reader, reader->lines);
 }
 
-static bool feed_byte(struct progress_reader *reader, struct progress_source *source, char byte)
+/* Whether the byte belongs to a byte order mark at the stream's beginning. */
+static bool is_mark(struct progress_source *source, char byte)
 {
+    if (source->mark_len < MARK_LEN && byte == MARK[source->mark_len]) {
+        source->mark_len++;
+        return true;
+    }
+    source->mark_len = MARK_LEN;
+    return false;
+}
+
+static bool feed_byte(struct progress_reader *reader, enum progress_stream stream, char byte)
+{
+    struct progress_source *source = &reader->sources[stream];
+
+    if (is_mark(source, byte)) {
+        return false;
+    }
     switch (reader->format) {
     case PROGRESS_NONE:
         return false;
     case PROGRESS_FFMPEG:
         return feed_ffmpeg(reader, source, byte);
     case PROGRESS_PERCENT:
-        return feed_percent(reader, source, byte);
+        return feed_percent(reader, stream, byte);
     case PROGRESS_LINES:
         return feed_lines(reader, byte);
     }
@@ -202,7 +258,7 @@ bool progress_reader_feed(struct progress_reader *reader, enum progress_stream s
     bool told = false;
 
     for (size_t i = 0; i < len; i++) {
-        told |= feed_byte(reader, &reader->sources[stream], data[i]);
+        told |= feed_byte(reader, stream, data[i]);
     }
     return told;
 }

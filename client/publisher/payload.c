@@ -10,6 +10,9 @@
 #include "proto/message_tables.h"
 #include "proto/utf8.h"
 
+/* A percentage may be outside of its range by so much: sums of fractions are a little off. */
+#define PERCENTAGE_SLACK 0.001
+
 /* More of a code is no code. */
 #define CODE_MAX 128
 
@@ -71,11 +74,11 @@ int payload_stage(struct text *text, const char *from, const char *to, uint64_t 
 int payload_update(struct text *text, const struct payload_update *update,
                    char ret_why[PAYLOAD_WHY_SIZE])
 {
-    if (!(update->percentage >= 0 && update->percentage <= 100)) {
+    if (!(update->percentage > -PERCENTAGE_SLACK && update->percentage < 100 + PERCENTAGE_SLACK)) {
         return invalid(ret_why, "percentage must be a number from 0 to 100");
     }
     text_puts(text, "{\"percentage\":");
-    put_number(text, update->percentage);
+    put_number(text, fmin(fmax(update->percentage, 0), 100));
     text_puts(text, ",\"stage\":");
     text_json_string(text, update->stage, strlen(update->stage));
     if (update->bytes_total > 0) {

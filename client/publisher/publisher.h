@@ -89,8 +89,8 @@ enum progressd_result progressd_reset(struct progressd_publisher *publisher);
 /* Enters a stage (1 to 128 bytes). */
 enum progressd_result progressd_stage(struct progressd_publisher *publisher, const char *stage);
 
-/* `percentage` is 0 to 100 of the whole task. `bytes_total` 0: it isn't told. Before the first
- * stage the stage is "working". */
+/* `percentage` is 0 to 100 of the whole task; 100.00000000000007 is 100. `bytes_total` 0: it isn't
+ * told. Before the first stage the stage is "working". */
 enum progressd_result progressd_update(struct progressd_publisher *publisher, double percentage,
                                        uint64_t bytes_done, uint64_t bytes_total);
 

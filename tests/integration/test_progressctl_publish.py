@@ -26,7 +26,7 @@ def line(kind, task=None, **payload):
 
 
 def test_publish_takes_a_message_a_line(redis, broker):
-    text = "\n".join([line("progress_update", percentage=5, stage="ä\u2028"), "", " \r",
+    text = "\ufeff" + "\n".join([line("progress_update", percentage=5, stage="ä\u2028"), "", " \r",
                       line("progress_update", "in-1", percentage=6, stage="b"),
                       line("complete", resultUrl="/r", duration=1)])
     status, revs, err = publish(redis, text, "in-1")

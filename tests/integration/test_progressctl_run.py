@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import random
+import re
 import select
 import signal
 import subprocess
@@ -163,6 +164,27 @@ def test_percentages_are_read_from_one_output_if_told_so(start, redis):
         assert stored(redis, task, "progress_update")["percentage"] == percentage
 
 
+def test_what_a_program_says_is_not_taken_for_its_progress(start, watch):
+    seen = watch("said")
+    script = ("echo I am 100% sure.; for i in 5 10 15; do"
+              " echo \"whisper_print_progress_callback: progress =  $i%\" >&2; sleep 0.4;"
+              " echo \"[00:00:0$i.000 --> 00:00:12.000]   90% of $i\"; done")
+    assert start("said", "-f", "percent", "--", "sh", "-c", script).wait()[0] == 0
+    assert seen.until_the_end().percentages() == [5, 10, 15]
+
+
+def test_a_command_that_begins_again_enters_a_stage_of_its_own(start, watch):
+    seen = watch("passes")
+    script = "for i in 50 99.7 99.5 10 20; do printf '\\r%s%%' $i >&2; sleep 0.4; done"
+    assert start("passes", "-f", "percent", "--stage", "pass", "--", "sh", "-c",
+                 script).wait()[0] == 0
+    seen.until_the_end()
+    assert [(update["stage"], update["percentage"]) for update in
+            seen.payloads("progress_update")] == [
+                ("pass", 50), ("pass", 99.7), ("pass", 99.5), ("pass (2)", 10), ("pass (2)", 20)]
+    assert [change["toStage"] for change in seen.payloads("stage_change")] == ["pass", "pass (2)"]
+
+
 def test_lines_are_counted_against_the_total(start, watch):
     seen = watch("lines")
     script = "for i in 1 2 3; do echo $i; echo noise >&2; sleep 0.4; done"
@@ -311,6 +333,58 @@ def test_ctrl_c_reaches_the_command_once(redis, broker):
     assert stored(redis, "ctrl-c", "error")["code"] == "CANCELLED"
 
 
+def on_a_terminal(url, task, *command):
+    """A run that leads the session of a terminal of its own: (pid, terminal)."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        arguments = command_line(url, task, "--", *command)
+        os.execve(arguments[0], arguments, environment())
+    return pid, terminal
+
+
+def pid_of_command(terminal):
+    return int(re.search(rb"pid=(\d+)", read_until(terminal, b"pid=", b"\n"))[1])
+
+
+REPORT_PID = "import os, sys, time; print(f'pid={os.getpid()}', flush=True); time.sleep(60)"
+
+
+@pytest.mark.parametrize("prefix", [[], ["setsid"]], ids=["same session", "own session"])
+@pytest.mark.parametrize("ending", ["interrupt", "hang up"])
+def test_a_terminal_reaches_the_command_wherever_it_lives(redis, broker, prefix, ending):
+    task = f"terminal-{len(prefix)}-{ending[:4]}"
+    pid, terminal = on_a_terminal(broker.redis_url, task, *prefix, sys.executable, "-c", REPORT_PID)
+    command = None
+    try:
+        command = pid_of_command(terminal)
+        if ending == "interrupt":
+            os.write(terminal, b"\x03")
+        else:
+            os.close(terminal)  # what becomes of it when the SSH connection is lost
+            terminal = None
+        eventually(lambda: not is_running(command), 20, "the command lives on")
+        eventually(lambda: not is_running(pid), 20, "progressctl lives on")
+    finally:
+        for process in filter(None, (command, pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        if terminal is not None:
+            os.close(terminal)
+    assert stored(redis, task, "error")["code"] == "CANCELLED"
+
+
+def test_a_signal_reaches_all_of_a_process_group_of_the_commands_own(start, redis):
+    script = ("(trap 'echo inner; exit 0' TERM; echo ready; while :; do sleep 0.05; done) & "
+              "trap 'wait; exit 3' TERM; wait; wait; exit 3")
+    run = start("group", "--", "setsid", "sh", "-c", script)
+    assert run.read_line() == "ready"
+    run.process.send_signal(signal.SIGTERM)
+    status, out, _ = run.wait()
+    assert (status, out) == (3, b"inner\n")
+    assert stored(redis, "group", "error")["code"] == "CANCELLED"
+
+
 def read_until(terminal, *wanted):
     output = b""
     while not all(text in output for text in wanted):
@@ -362,7 +436,7 @@ def own_redis(directory, request):
 
 def test_redis_may_be_away_in_the_middle(start, own_redis):
     script = "for i in 10 20 30; do echo $i%; read line; done; exit 0"
-    run = start("away", "-f", "percent", "--", "sh", "-c", script, url=own_redis.url,
+    run = start("away", "-f", "percent", "--from", "stdout", "--", "sh", "-c", script, url=own_redis.url,
                 stdin=subprocess.PIPE)
     eventually(lambda: stored(own_redis, "away", "progress_update"))
     own_redis.stop()

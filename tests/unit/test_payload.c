@@ -93,6 +93,8 @@ Test(payload, an_update_tells_what_is_known)
 Test(payload, a_percentage_is_a_number_from_0_to_100)
 {
     expect_invalid(update(-0.001, 0, 0, -1), "percentage");
+    expect(update(100.00000000000007, 0, 0, -1), "{\"percentage\":100,\"stage\":\"a\"}");
+    expect(update(-1e-9, 0, 0, -1), "{\"percentage\":0,\"stage\":\"a\"}");
     expect_invalid(update(100.001, 0, 0, -1), "percentage");
     expect_invalid(update((double)NAN, 0, 0, -1), "percentage");
     expect_invalid(update((double)INFINITY, 0, 0, -1), "percentage");

@@ -28,10 +28,10 @@ static struct told read_all(enum progress_format format, double whole, const cha
     struct progress_reader reader;
     struct told bytes = {0}, once = {0};
 
-    progress_reader_init(&reader, format, whole);
+    progress_reader_init(&reader, format, whole, false);
     cr_assert_float_eq(reader.percentage, -1, 1e-9);
     feed(&reader, PROGRESS_STDERR, text, len, &once);
-    progress_reader_init(&reader, format, whole);
+    progress_reader_init(&reader, format, whole, false);
     for (size_t i = 0; i < len; i++) {
         feed(&reader, PROGRESS_STDERR, text + i, 1, &bytes);
     }
@@ -65,11 +65,12 @@ Test(progress_reader, finds_percentages_wherever_they_stand)
 {
     EXPECT(PROGRESS_PERCENT, 0, "42%", 42);
     EXPECT(PROGRESS_PERCENT, 0, "whisper_print_progress_callback: progress =  5%\n", 5);
-    EXPECT(PROGRESS_PERCENT, 0, "[download]  42.35% of 10MiB at 3.2MiB/s", 42.35);
+    EXPECT(PROGRESS_PERCENT, 0, "[download]  1.5% of 10MiB at 3.2MiB/s\r[download]  42.35% of",
+           42.35);
     EXPECT(PROGRESS_PERCENT, 0, "42.5 % done", 42.5);
     EXPECT(PROGRESS_PERCENT, 0, "(100%)[0%]=7%", 100, 0, 7);
     EXPECT(PROGRESS_PERCENT, 0, "3 42%", 42);
-    EXPECT(PROGRESS_PERCENT, 0, "file 3/42%", 42);
+    EXPECT(PROGRESS_PERCENT, 0, "file 3/41%\nfile 3/42%", 42);
     EXPECT(PROGRESS_PERCENT, 0,
            "\xe8\xbf\x9b\xe5\xba\xa6"
            "42%",
@@ -98,6 +99,24 @@ Test(progress_reader, takes_no_number_that_is_not_a_percentage)
     EXPECT_NONE(PROGRESS_PERCENT, 0, "-5% x86% a_1% 1,042% v1.2.3%");
     EXPECT_NONE(PROGRESS_PERCENT, 0, "% %d 5 42 percent 42.% 42  % 42\n%");
     EXPECT_NONE(PROGRESS_PERCENT, 0, "");
+}
+
+Test(progress_reader, takes_what_is_a_rounding_above_100_for_100)
+{
+    EXPECT(PROGRESS_PERCENT, 0, "100.00000000000007%", 100);
+    EXPECT_NONE(PROGRESS_PERCENT, 0, "100.1%");
+}
+
+Test(progress_reader, passes_over_a_byte_order_mark)
+{
+    EXPECT(PROGRESS_PERCENT, 0,
+           "\xef\xbb\xbf"
+           "42%",
+           42);
+    EXPECT(PROGRESS_FFMPEG, 0,
+           "\xef\xbb\xbf"
+           "Duration: 00:01:40.00\nout_time_us=25000000\nprogress=end\n",
+           25);
 }
 
 Test(progress_reader, reads_long_fractions)
@@ -192,13 +211,13 @@ Test(progress_reader, keeps_the_outputs_apart)
 {
     struct progress_reader reader;
 
-    progress_reader_init(&reader, PROGRESS_PERCENT, 0);
-    cr_assert(!progress_reader_feed(&reader, PROGRESS_STDOUT, "42", 2));
+    progress_reader_init(&reader, PROGRESS_PERCENT, 0, false);
+    cr_assert(!progress_reader_feed(&reader, PROGRESS_STDOUT, "\r42", 3));
     cr_assert(!progress_reader_feed(&reader, PROGRESS_STDERR, "%", 1));
     cr_assert(progress_reader_feed(&reader, PROGRESS_STDOUT, "%", 1));
     cr_assert_float_eq(reader.percentage, 42, 1e-9);
 
-    progress_reader_init(&reader, PROGRESS_FFMPEG, 0);
+    progress_reader_init(&reader, PROGRESS_FFMPEG, 0, false);
     cr_assert(!progress_reader_feed(&reader, PROGRESS_STDERR, "Duration: 00:00:10.0\nout_", 25));
     cr_assert(
         progress_reader_feed(&reader, PROGRESS_STDOUT, "out_time_us=1000000\nprogress=end\n", 33));
@@ -219,7 +238,7 @@ Test(progress_reader, bears_any_byte)
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
         struct progress_reader reader;
 
-        progress_reader_init(&reader, formats[i], 1);
+        progress_reader_init(&reader, formats[i], 1, false);
         progress_reader_feed(&reader, PROGRESS_STDOUT, bytes, sizeof(bytes));
         cr_assert(reader.percentage == -1 || (reader.percentage >= 0 && reader.percentage <= 100));
     }
