@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "client/cli/options.h"
+#include "client/cli/secret.h"
 #include "client/cli/token_source.h"
 #include "proto/task_key.h"
 
@@ -25,6 +26,7 @@ static int print_token(const struct command *command, const struct token_setting
     char why[TOKEN_WHY_SIZE] = "out of memory";
     int rc = token_source_init(settings, &source, why);
 
+    secret_cover_key(settings->key);
     if (rc) {
         command_complain(command, "%s", why);
         return EXIT_USAGE;
@@ -80,7 +82,8 @@ const struct command command_token = {
     .help = "TASK is a task id, or the beginning of task ids followed by *.\n"
             "\n"
             "  --ttl SECONDS            how long the token is good; 3600\n"
-            "  --key [KID=]ALG:SOURCE   the broker's key, as its --jwt-key has it\n"
+            "  --key [KID=]ALG:SOURCE   the broker's key, as its --jwt-key has it; base64:DATA is\n"
+            "                           covered in ps\n"
             "  --state-dir DIR          the state directory of a broker that made its own key;\n"
             "                           $PROGRESSD_STATE_DIR, or the one brokers use by default\n"
             "  --issuer NAME            the claim iss\n"

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/cli/secret.h"
+#include "common/secret_file.h"
 #include "common/state_dir.h"
 #include "proto/task_key.h"
 
@@ -39,20 +41,22 @@ static int embedded_url(const struct redis_target_options *options, struct text 
 static int find_server(const struct command *command, const struct redis_target_options *options,
                        struct redis_url *ret_server)
 {
-    CLEANUP(text_deinit) struct text embedded = TEXT_EMPTY;
+    CLEANUP(secret_text_deinit) struct text made = TEXT_EMPTY;
     char why[REDIS_URL_WHY_SIZE] = "";
-    const char *url = options->redis_url;
-    int rc = 0;
+    int rc = SECRET_NONE;
 
-    if (!url && !options->state_dir) {
-        url = option_or_environment(NULL, "PROGRESSD_REDIS_URL", NULL);
+    if (options->redis_url) {
+        text_puts(&made, options->redis_url);
+        secret_cover_url(options->redis_url);
+        rc = text_failed(&made) ? -ENOMEM : 0;
+    } else if (!options->state_dir) {
+        rc = secret_from_environment("PROGRESSD_REDIS_URL", &made);
     }
-    if (!url) {
-        rc = embedded_url(options, &embedded);
-        url = embedded.data;
+    if (rc == SECRET_NONE) {
+        rc = embedded_url(options, &made);
     }
     if (rc == 0) {
-        rc = redis_url_read(url, ret_server, why);
+        rc = redis_url_read(made.data ? made.data : "", ret_server, why);
     }
     if (rc == 0 && ret_server->kind == REDIS_URL_NONE) {
         redis_url_deinit(ret_server);

@@ -17,7 +17,9 @@ struct redis_target_options {
 
 #define REDIS_TARGET_HELP                                                                      \
     "  --redis-url URL          redis://[user[:password]@]host[:port], or unix:///path;\n"     \
-    "                           $PROGRESSD_REDIS_URL, or the embedded Redis of a broker\n"     \
+    "                           $PROGRESSD_REDIS_URL, the file that\n"                         \
+    "                           $PROGRESSD_REDIS_URL_FILE names, or the embedded Redis of a\n" \
+    "                           broker. The password is covered in ps\n"                       \
     "  --state-dir DIR          that broker's state directory; $PROGRESSD_STATE_DIR, or the\n" \
     "                           one brokers use by default\n"                                  \
     "  --prefix PREFIX          what tasks' keys begin with; $PROGRESSD_REDIS_PREFIX, or\n"    \

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "client/cli/http_client.h"
+#include "client/cli/secret.h"
 #include "client/cli/ws_client.h"
+#include "common/secret_file.h"
 #include "proto/task_key.h"
 
 /* Of a JSON Web Token in its compact form (RFC 7515, 3.1). */
@@ -28,26 +30,43 @@ static bool is_token(const char *text)
     return len > 0 && text[len + strspn(text + len, TOKEN_END)] == '\0';
 }
 
-int server_tokens(const struct command *command, const struct server_options *options,
-                  struct token_source *ret_tokens)
+/* EXIT_DONE, or EXIT_USAGE after a complaint. */
+static int open_tokens(const struct command *command, const struct token_settings *settings,
+                       struct token_source *ret_tokens)
 {
-    struct token_settings settings = options->token;
     char why[TOKEN_WHY_SIZE] = "out of memory";
 
-    if (!settings.token && !settings.key && !settings.state_dir) {
-        settings.token = option_or_environment(NULL, "PROGRESSD_TOKEN", NULL);
-    }
-    settings.state_dir = option_or_environment(settings.state_dir, "PROGRESSD_STATE_DIR", NULL);
     /* It becomes a line of a request. */
-    if (settings.token && !is_token(settings.token)) {
+    if (settings->token && !is_token(settings->token)) {
         command_complain(command, "--token: that is no JSON Web Token");
         return EXIT_USAGE;
     }
-    if (token_source_init(&settings, ret_tokens, why) != 0) {
+    if (token_source_init(settings, ret_tokens, why) != 0) {
         command_complain(command, "%s", why);
         return EXIT_USAGE;
     }
     return EXIT_DONE;
+}
+
+int server_tokens(const struct command *command, const struct server_options *options,
+                  struct token_source *ret_tokens)
+{
+    CLEANUP(secret_text_deinit) struct text from_environment = TEXT_EMPTY;
+    struct token_settings settings = options->token;
+
+    if (!settings.token && !settings.key && !settings.state_dir) {
+        int rc = secret_from_environment("PROGRESSD_TOKEN", &from_environment);
+        if (rc < 0) {
+            command_complain(command, "PROGRESSD_TOKEN, PROGRESSD_TOKEN_FILE: %s", strerror(-rc));
+            return EXIT_USAGE;
+        }
+        settings.token = rc == 0 ? from_environment.data : NULL;
+    }
+    settings.state_dir = option_or_environment(settings.state_dir, "PROGRESSD_STATE_DIR", NULL);
+    int status = open_tokens(command, &settings, ret_tokens);
+    secret_cover(options->token.token);
+    secret_cover_key(options->token.key);
+    return status;
 }
 
 bool server_task_is_valid(const struct command *command, const char *task_id)

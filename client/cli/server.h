@@ -25,10 +25,11 @@ struct server_options {
 #define SERVER_URL_HELP                                                     \
     "  --url URL                where the broker is: http://HOST[:PORT];\n" \
     "                           $PROGRESSD_URL, or " SERVER_URL_DEFAULT "\n"
-#define SERVER_TOKEN_HELP                                                               \
-    "  --token TOKEN            the token to show; $PROGRESSD_TOKEN, or one is made,\n" \
-    "                           whenever one is needed, as `progressctl token` does\n"  \
-    "  --key, --state-dir, --ttl, --issuer, --audience\n"                               \
+#define SERVER_TOKEN_HELP                                                                    \
+    "  --token TOKEN            the token to show; $PROGRESSD_TOKEN, the file that\n"        \
+    "                           $PROGRESSD_TOKEN_FILE names, or one is made, whenever one\n" \
+    "                           is needed, as `progressctl token` does. Covered in ps\n"     \
+    "  --key, --state-dir, --ttl, --issuer, --audience\n"                                    \
     "                           for tokens that are made: see progressctl token --help\n"
 
 /* Reads the address. EXIT_DONE, or EXIT_USAGE after a complaint. */

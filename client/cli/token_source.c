@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/mem.h"
 #include "common/state_dir.h"
 
 /* ── The key ─────────────────────────────────────────────────────────────────────────────────── */
@@ -61,8 +62,15 @@ int token_source_init(const struct token_settings *settings, struct token_source
                       char why[TOKEN_WHY_SIZE])
 {
     struct token_source source = {.settings = *settings};
-    int rc = settings->token ? 0 : read_key(&source, why);
+    int rc = 0;
 
+    if (settings->token) {
+        source.token = mem_strndup(settings->token, strcspn(settings->token, TOKEN_END));
+        rc = source.token ? 0 : -ENOMEM;
+    } else {
+        rc = read_key(&source, why);
+    }
+    source.settings.token = source.settings.key = NULL;
     if (rc == 0) {
         *ret_source = source;
     }
@@ -74,6 +82,7 @@ void token_source_deinit(struct token_source *source)
     if (source->has_key) {
         jwt_key_deinit(&source->key);
     }
+    mem_free(source->token);
 }
 
 bool token_source_renews(const struct token_source *source)
@@ -148,7 +157,7 @@ int token_source_get(const struct token_source *source, char *const *tasks, size
     int rc;
 
     if (!source->has_key) {
-        text_append(text, source->settings.token, strcspn(source->settings.token, TOKEN_END));
+        text_puts(text, source->token);
         return text_failed(text) ? -ENOMEM : 0;
     }
     write_claims(source, tasks, count, &claims);

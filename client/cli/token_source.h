@@ -3,7 +3,7 @@
  * Receives   options, from the commands; a key's file, which for a broker without a configured key
  *            is the one in its state directory
  * Hands on   tokens (RFC 7519): claims `tasks`, `iat`, `exp`, and `iss`, `aud` where asked
- * Owns       the key
+ * Owns       the key, or the token that was given
  */
 #ifndef PROGRESSD_CLIENT_CLI_TOKEN_SOURCE_H
 #define PROGRESSD_CLIENT_CLI_TOKEN_SOURCE_H
@@ -19,7 +19,8 @@
 /* White space, which a token out of a file may have behind it. */
 #define TOKEN_END " \t\r\n"
 
-/* What the user said; NULL where nothing. Borrowed by the source. */
+/* What the user said; NULL where nothing. `token` and `key` are needed while the source is
+ * initialised, the others as long as it lives. */
 struct token_settings {
     const char *token; /* use this one, and no other; what follows TOKEN_END is no part of it */
     const char *key;   /* [KID=]ALG:SOURCE */
@@ -30,6 +31,7 @@ struct token_settings {
 
 struct token_source {
     struct token_settings settings;
+    char *token; /* the one that was given; NULL: they are made */
     struct jwt_key key;
     bool has_key;
 };

@@ -498,3 +498,31 @@ def test_wrong_usage_runs_nothing(arguments, complaint):
     done = subprocess.run([program("client/cli/progressctl"), "run", *arguments], check=False,
                           capture_output=True, env=environment(), timeout=30)
     assert done.returncode == 2 and complaint in done.stderr.decode(), done.stderr
+
+
+# ── Secrets ──────────────────────────────────────────────────────────────────────────────────────
+
+def test_the_password_of_a_url_is_covered_in_ps(redis):
+    redis.cli("ACL", "SETUSER", "job", "on", ">secret-word", "~*", "&*", "+@all")
+    url = redis.url.replace("unix://", "unix://job:secret-word@")
+    run = Run(url, "covered", "--", "sh", "-c", "echo ready; sleep 30")
+    try:
+        assert run.read_line() == "ready"
+        seen = Path(f"/proc/{run.process.pid}/cmdline").read_bytes()
+        assert b"secret-word" not in seen and b"unix://job:xxxxxxxxxxx@/" in seen
+        eventually(lambda: stored(redis, "covered", "stage_change"), 20, "nothing is published")
+    finally:
+        run.kill()
+
+
+def test_a_url_may_stand_in_a_file(redis, tmp_path):
+    (tmp_path / "url").write_text(redis.url + "\r\n", encoding="ascii")
+    program_and_arguments = [str(program("client/cli/progressctl")), "publish", "filed",
+                             "stage_change", '{"fromStage":null,"toStage":"x"}']
+    environ = environment({"PROGRESSD_REDIS_URL_FILE": str(tmp_path / "url")})
+    subprocess.run(program_and_arguments, env=environ, check=True, stdout=subprocess.PIPE)
+    assert stored(redis, "filed", "stage_change")["toStage"] == "x"
+    environ["PROGRESSD_REDIS_URL_FILE"] = str(tmp_path / "missing")
+    refused = subprocess.run(program_and_arguments, env=environ, check=False,
+                             stderr=subprocess.PIPE)
+    assert refused.returncode == 2 and b"No such file" in refused.stderr
