@@ -5,38 +5,33 @@
 #include <unistd.h>
 
 #include "broker/net/connection.h"
+#include "broker/net/listener.h"
 #include "common/list.h"
-#include "common/log.h"
 #include "common/mem.h"
 #include "proto/http_response.h"
 
-#define MODULE "admin"
-#define SWEEP_MS 1000
 #define JSON_TYPE "application/json"
 #define TEXT_TYPE "text/plain; charset=utf-8"
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 struct admin {
     struct node *node;
-    int fd;
-    uv_poll_t poll;     /* a client waits to be accepted */
-    uv_prepare_t flush; /* the turn's end, while there is something to write */
-    uv_timer_t sweep;   /* looks for clients that take too long */
-    uint8_t open_handles;
+    struct loop *loop;
+    struct listener listener;
     struct connection_settings settings;
     struct metrics_slot metrics; /* not of the page: what is counted there are clients */
     struct list clients;         /* the one that was silent for longest first */
-    struct list flushing;
-    uint32_t count;
+    uint32_t served, open;       /* in `clients`; and those as well that are closing */
+    bool listener_closed;
     void (*on_closed)(void *owner); /* NULL: open */
     void *owner;
 };
 
 struct client {
     struct connection connection;
-    struct list link;       /* in admin->clients */
-    struct list flush_link; /* in admin->flushing, or alone */
-    uint64_t deadline_ms;
+    struct list link; /* in admin->clients */
+    struct loop_due flush;
+    struct timer deadline;
 };
 
 static struct admin *admin_of(const struct connection *connection)
@@ -51,7 +46,9 @@ static struct client *client_of(struct connection *connection)
 
 static void set_deadline(struct client *client, uint64_t in_ms)
 {
-    client->deadline_ms = uv_now(admin_of(&client->connection)->settings.loop) + in_ms;
+    struct loop *loop = admin_of(&client->connection)->loop;
+
+    timer_set(&loop->wheel, &client->deadline, loop_now(loop) + in_ms);
 }
 
 /* The client came, or asked for something: it is now the last to be shed. */
@@ -158,27 +155,21 @@ static void on_request(struct connection *connection, const struct http_request 
 
 /* ── Clients ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void accept_again(struct admin *admin);
 static void after_closing(struct admin *admin);
 
-static void on_flush(uv_prepare_t *prepare)
+static void on_flush(struct loop_due *due)
 {
-    struct admin *admin = CONTAINER_OF(prepare, struct admin, flush);
-    struct list *link;
-
-    while ((link = list_first(&admin->flushing)) != NULL) {
-        list_remove(link);
-        connection_flush(&CONTAINER_OF(link, struct client, flush_link)->connection);
-    }
-    uv_prepare_stop(prepare);
+    connection_flush(&CONTAINER_OF(due, struct client, flush)->connection);
 }
 
 static void on_flush_due(struct connection *connection)
 {
-    struct admin *admin = admin_of(connection);
+    loop_at_turn_end(admin_of(connection)->loop, &client_of(connection)->flush);
+}
 
-    list_append(&admin->flushing, &client_of(connection)->flush_link);
-    uv_prepare_start(&admin->flush, on_flush);
+static void on_deadline(struct timer *timer)
+{
+    connection_abort(&CONTAINER_OF(timer, struct client, deadline)->connection);
 }
 
 static void on_ending(struct connection *connection)
@@ -186,16 +177,24 @@ static void on_ending(struct connection *connection)
     set_deadline(client_of(connection), ADMIN_REQUEST_TIMEOUT_MS);
 }
 
+/* The client takes no place any more. */
+static void leave(struct admin *admin, struct client *client)
+{
+    admin->served -= list_is_linked(&client->link);
+    list_remove(&client->link);
+}
+
 static void on_closed(struct connection *connection)
 {
     struct admin *admin = admin_of(connection);
     struct client *client = client_of(connection);
 
-    list_remove(&client->link);
-    list_remove(&client->flush_link);
+    leave(admin, client);
+    loop_due_cancel(&client->flush);
+    timer_cancel(&admin->loop->wheel, &client->deadline);
     mem_free(client);
-    admin->count--;
-    accept_again(admin);
+    admin->open--;
+    listener_resume(&admin->listener);
     after_closing(admin);
 }
 
@@ -208,25 +207,16 @@ static const struct connection_events connection_events = {
     .on_closed = on_closed,
 };
 
-static void on_sweep(uv_timer_t *timer)
+static void on_accept(void *owner, int fd, const struct sockaddr *peer)
 {
-    struct admin *admin = CONTAINER_OF(timer, struct admin, sweep);
-    const uint64_t now = uv_now(admin->settings.loop);
+    struct admin *admin = owner;
 
-    LIST_EACH (link, &admin->clients) {
-        struct client *client = CONTAINER_OF(link, struct client, link);
-
-        if (now >= client->deadline_ms) {
-            connection_abort(&client->connection);
-        }
+    if (admin->served == ADMIN_MAX_CLIENTS) {
+        struct client *oldest = CONTAINER_OF(list_first(&admin->clients), struct client, link);
+        leave(admin, oldest);
+        connection_abort(&oldest->connection);
     }
-    accept_again(admin);
-}
-
-static void take_client(struct admin *admin, int fd)
-{
     struct client *client = mem_zalloc(1, sizeof(*client));
-
     if (!client) {
         close(fd);
         return;
@@ -236,72 +226,60 @@ static void take_client(struct admin *admin, int fd)
         return;
     }
     list_init(&client->link);
-    list_init(&client->flush_link);
-    admin->count++;
+    loop_due_init(&client->flush, on_flush);
+    timer_init(&client->deadline, on_deadline);
+    admin->served++;
+    admin->open++;
     touch(client, ADMIN_REQUEST_TIMEOUT_MS);
 }
 
-static void on_acceptable(uv_poll_t *poll, int status, int events)
+static bool is_over_share(void *owner)
 {
-    struct admin *admin = CONTAINER_OF(poll, struct admin, poll);
-
-    if (admin->count >= ADMIN_MAX_CLIENTS) {
-        /* The newcomer is accepted in a later turn, when this one is gone. */
-        struct list *oldest = list_first(&admin->clients);
-        connection_abort(&CONTAINER_OF(oldest, struct client, link)->connection);
-        return;
-    }
-    const int fd = accept4(admin->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-        take_client(admin, fd);
-    } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-        /* No descriptor or no memory is left: the next sweep tries again. */
-        log_event(LOG_WARN, MODULE, "cannot accept", LOG_TEXT("why", strerror(errno)));
-        uv_poll_stop(&admin->poll);
-    }
+    return false;
 }
 
-/* Also after a pause for want of descriptors. */
-static void accept_again(struct admin *admin)
+static void on_listener_closed(void *owner)
 {
-    if (!uv_is_closing((uv_handle_t *)&admin->poll)) {
-        uv_poll_start(&admin->poll, UV_READABLE, on_acceptable);
-    }
+    struct admin *admin = owner;
+
+    admin->listener_closed = true;
+    after_closing(admin);
 }
+
+static const struct listener_events listener_events = {
+    .is_over_share = is_over_share,
+    .on_accept = on_accept,
+    .on_closed = on_listener_closed,
+};
 
 /* ── Opening and closing ─────────────────────────────────────────────────────────────────────── */
 
-int admin_open(uv_loop_t *loop, int fd, struct node *node, struct admin **ret_admin)
+int admin_open(struct loop *loop, int fd, struct node *node, struct admin **ret_admin)
 {
     struct admin *admin = mem_zalloc(1, sizeof(*admin));
-    int r = -ENOMEM;
 
-    if (admin) {
-        r = uv_poll_init(loop, &admin->poll, fd);
-    }
-    if (r < 0) {
-        mem_free(admin);
+    if (!admin) {
         close(fd);
-        return r;
+        return -ENOMEM;
     }
     admin->node = node;
-    admin->fd = fd;
+    admin->loop = loop;
     admin->settings = (struct connection_settings){
-        .loop = loop, .metrics = &admin->metrics, .events = &connection_events};
+        .loop = &loop->uv, .metrics = &admin->metrics, .events = &connection_events};
     list_init(&admin->clients);
-    list_init(&admin->flushing);
-    uv_prepare_init(loop, &admin->flush);
-    uv_timer_init(loop, &admin->sweep);
-    uv_timer_start(&admin->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
-    admin->open_handles = 3;
-    accept_again(admin);
+    int rc = listener_open(&admin->listener, &loop->uv, fd, &loop->wheel, &admin->metrics,
+                           &listener_events, admin);
+    if (rc < 0) {
+        mem_free(admin);
+        return rc;
+    }
     *ret_admin = admin;
     return 0;
 }
 
 static void after_closing(struct admin *admin)
 {
-    if (admin->open_handles == 0 && admin->count == 0) {
+    if (admin->listener_closed && admin->open == 0) {
         void (*closed)(void *) = admin->on_closed;
         void *owner = admin->owner;
 
@@ -310,36 +288,12 @@ static void after_closing(struct admin *admin)
     }
 }
 
-static void handle_closed(struct admin *admin)
-{
-    admin->open_handles--;
-    after_closing(admin);
-}
-
-static void on_poll_closed(uv_handle_t *handle)
-{
-    handle_closed(CONTAINER_OF(handle, struct admin, poll));
-}
-
-static void on_flush_closed(uv_handle_t *handle)
-{
-    handle_closed(CONTAINER_OF(handle, struct admin, flush));
-}
-
-static void on_sweep_closed(uv_handle_t *handle)
-{
-    handle_closed(CONTAINER_OF(handle, struct admin, sweep));
-}
-
 void admin_close(struct admin *admin, void (*on_admin_closed)(void *owner), void *owner)
 {
     assert(!admin->on_closed);
     admin->on_closed = on_admin_closed;
     admin->owner = owner;
-    uv_close((uv_handle_t *)&admin->poll, on_poll_closed);
-    close(admin->fd);
-    uv_close((uv_handle_t *)&admin->flush, on_flush_closed);
-    uv_close((uv_handle_t *)&admin->sweep, on_sweep_closed);
+    listener_close(&admin->listener);
     LIST_EACH (link, &admin->clients) {
         connection_abort(&CONTAINER_OF(link, struct client, link)->connection);
     }

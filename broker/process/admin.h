@@ -12,6 +12,7 @@
 #ifndef PROGRESSD_BROKER_PROCESS_ADMIN_H
 #define PROGRESSD_BROKER_PROCESS_ADMIN_H
 
+#include "broker/loop/loop.h"
 #include "broker/process/node.h"
 
 #define ADMIN_MAX_CLIENTS 64
@@ -23,7 +24,7 @@ struct admin;
 
 /* Takes the descriptor over, also on failure. `node` must outlive the object. 0 and *ret_admin; a
  * UV_E*; or -ENOMEM. */
-int admin_open(uv_loop_t *loop, int fd, struct node *node, struct admin **ret_admin) MUST_CHECK;
+int admin_open(struct loop *loop, int fd, struct node *node, struct admin **ret_admin) MUST_CHECK;
 
 /* Closes the port and all connections; on_closed comes later, and the object is freed by then. */
 void admin_close(struct admin *admin, void (*on_closed)(void *owner), void *owner);

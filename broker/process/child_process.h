@@ -23,7 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "broker/process/control.h"
+#include "broker/loop/control.h"
 #include "broker/process/respawn.h"
 #include "common/state.h"
 

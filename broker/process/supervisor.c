@@ -9,6 +9,7 @@
 
 #include "broker/config/config_load.h"
 #include "broker/config/config_transfer.h"
+#include "broker/loop/signals.h"
 #include "broker/net/listen_socket.h"
 #include "broker/process/admin.h"
 #include "broker/process/child.h"
@@ -19,17 +20,17 @@
 
 #define MODULE "supervisor"
 
-/* What a child gets beyond shutdown-timeout, after which it has ended by itself if it can. */
+/* Grace period beyond shutdown-timeout before a child is killed. */
 #define STOP_MARGIN_MS 1000
 
-#define TICK_MS 500
+#define WATCH_MS 500
 
 struct supervisor {
     struct config *config;
-    uv_loop_t loop;
-    uv_signal_t signals[3];
-    uv_timer_t tick;                      /* each TICK_MS */
-    uint64_t ticked_ms, awake_ms;         /* the last tick; since when ticks have come in time */
+    struct loop loop;
+    struct signals signals;
+    struct timer watch;                   /* each WATCH_MS, at the children */
+    uint64_t watched_ms, awake_ms;        /* the last look; since when looks have come in time */
     int listen_fd, config_fd, metrics_fd; /* -1: not open */
     struct metrics_page page;
     struct metrics_slot *metrics; /* its own, the page's last */
@@ -65,10 +66,9 @@ static void close_rest(struct supervisor *supervisor)
     if (supervisor->admin) {
         admin_close(supervisor->admin, on_admin_closed, supervisor);
     }
-    for (size_t i = 0; i < ARRAY_LEN(supervisor->signals); i++) {
-        uv_close((uv_handle_t *)&supervisor->signals[i], NULL);
-    }
-    uv_close((uv_handle_t *)&supervisor->tick, NULL);
+    timer_cancel(&supervisor->loop.wheel, &supervisor->watch);
+    signals_close(&supervisor->signals);
+    loop_close(&supervisor->loop);
 }
 
 static void on_redis_stopped(void *owner)
@@ -117,9 +117,9 @@ static void stop_at_once(struct supervisor *supervisor)
     }
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(struct signals *signals, int number)
 {
-    struct supervisor *supervisor = handle->data;
+    struct supervisor *supervisor = CONTAINER_OF(signals, struct supervisor, signals);
 
     if (number == SIGHUP) {
         log_event(LOG_WARN, MODULE, "SIGHUP ignored");
@@ -211,7 +211,7 @@ static const struct embedded_redis_events redis_events = {
 static int open_redis(struct supervisor *supervisor)
 {
     char why[EMBEDDED_REDIS_WHY_SIZE];
-    int r = embedded_redis_open(&supervisor->loop, supervisor->config->state_dir, &redis_events,
+    int r = embedded_redis_open(&supervisor->loop.uv, supervisor->config->state_dir, &redis_events,
                                 supervisor, &supervisor->redis, why);
 
     if (r == EMBEDDED_REDIS_INVALID) {
@@ -294,28 +294,17 @@ static int open_shared(struct supervisor *supervisor)
     return r;
 }
 
-static void watch_signals(struct supervisor *supervisor)
-{
-    static const int numbers[ARRAY_LEN(supervisor->signals)] = {SIGTERM, SIGINT, SIGHUP};
-
-    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
-        uv_signal_init(&supervisor->loop, &supervisor->signals[i]);
-        supervisor->signals[i].data = supervisor;
-        uv_signal_start(&supervisor->signals[i], on_signal, numbers[i]);
-    }
-}
-
 /* Ends children that stand still. After a standstill of the supervisor's own, which may have been
  * everybody's (a machine that slept), they get their time anew. */
 static void watch_children(struct supervisor *supervisor)
 {
     const uint64_t limit_ms = supervisor->config->worker_watchdog_ms;
-    const uint64_t now = uv_now(&supervisor->loop);
+    const uint64_t now = loop_now(&supervisor->loop);
 
-    if (now - supervisor->ticked_ms > 4 * TICK_MS) {
+    if (now - supervisor->watched_ms > 4 * WATCH_MS) {
         supervisor->awake_ms = now;
     }
-    supervisor->ticked_ms = now;
+    supervisor->watched_ms = now;
     for (uint32_t i = 0; limit_ms > 0 && i < supervisor->children_count; i++) {
         struct child_process *child = &supervisor->children[i];
         uint64_t alive_ms = metrics_last_sign_of_life(metrics_slot(&supervisor->page, child->slot));
@@ -327,17 +316,19 @@ static void watch_children(struct supervisor *supervisor)
     }
 }
 
-static void on_tick(uv_timer_t *timer)
+static void on_watch(struct timer *timer)
 {
-    log_tick();
-    watch_children(CONTAINER_OF(timer, struct supervisor, tick));
+    struct supervisor *supervisor = CONTAINER_OF(timer, struct supervisor, watch);
+
+    watch_children(supervisor);
+    timer_set(&supervisor->loop.wheel, timer, loop_now(&supervisor->loop) + WATCH_MS);
 }
 
 static void prepare_children(struct supervisor *supervisor)
 {
     const uint32_t workers = supervisor->config->workers;
 
-    supervisor->children_settings.loop = &supervisor->loop;
+    supervisor->children_settings.loop = &supervisor->loop.uv;
     supervisor->children_settings.events = &child_events;
     supervisor->children_settings.owner = supervisor;
     supervisor->children_left = supervisor->children_count;
@@ -355,16 +346,17 @@ static void start(struct supervisor *supervisor)
     int r;
 
     supervisor->node.redis_embedded = supervisor->config->redis.kind == REDIS_URL_NONE;
-    watch_signals(supervisor);
-    uv_timer_init(&supervisor->loop, &supervisor->tick);
-    supervisor->ticked_ms = uv_now(&supervisor->loop);
+    signals_open(&supervisor->signals, &supervisor->loop, (const int[]){SIGTERM, SIGINT, SIGHUP, 0},
+                 on_signal);
+    timer_init(&supervisor->watch, on_watch);
+    supervisor->watched_ms = loop_now(&supervisor->loop);
     prepare_children(supervisor);
     r = open_shared(supervisor);
     if (r < 0) {
         log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", strerror(-r)));
         give_up(supervisor);
     } else {
-        uv_timer_start(&supervisor->tick, on_tick, TICK_MS, TICK_MS);
+        on_watch(&supervisor->watch);
         if (!supervisor->redis) {
             start_children(supervisor);
         }
@@ -393,17 +385,14 @@ int supervisor_run(struct config *config)
     int r;
 
     supervisor.children = mem_zalloc(supervisor.children_count, sizeof(*supervisor.children));
-    r = supervisor.children ? uv_loop_init(&supervisor.loop) : -ENOMEM;
+    r = supervisor.children ? loop_open(&supervisor.loop, NULL) : -ENOMEM;
     if (r < 0) {
         log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", uv_strerror(r)));
         mem_free(supervisor.children);
         return EXIT_FAILURE;
     }
     start(&supervisor);
-    uv_run(&supervisor.loop, UV_RUN_DEFAULT);
-    if (uv_loop_close(&supervisor.loop) < 0) {
-        abort(); /* something was left open */
-    }
+    loop_run(&supervisor.loop);
     release(&supervisor);
     log_event(LOG_INFO, MODULE, "stopped");
     return supervisor.exit_status;

@@ -1,12 +1,11 @@
 #include "broker/process/worker.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/loop/parent.h"
 #include "broker/net/listener.h"
-#include "broker/process/control.h"
 #include "broker/session/front.h"
 #include "broker/session/miss_limit.h"
 #include "broker/session/sessions.h"
@@ -15,23 +14,18 @@
 
 #define MODULE "worker"
 
-/* What a worker may hold more than the mean of all before it leaves clients to the others: an
- * eighth, and SHARE_SLACK, so that few connections need no balance. */
+/* Connections above the average of all workers before a worker defers accepting: an eighth of the
+ * average, and SHARE_SLACK, so that few connections need no balance. */
 #define SHARE_SLACK 16
 
 struct worker {
     const struct worker_inherited *inherited;
-    uv_loop_t loop;
-    struct timer_wheel wheel;
+    struct loop loop;
+    struct parent parent;
     struct front front;
     struct sessions *sessions;
     struct listener listener;
-    uv_timer_t tick;
-    uv_prepare_t turn_end;
-    uv_signal_t terminate, interrupt;
-    struct control control;
-    uint64_t tick_due_ms; /* when the next tick should come, by uv_hrtime() */
-    bool listening, stopping, has_hub;
+    bool listening, stopping;
 };
 
 /* ── The end ─────────────────────────────────────────────────────────────────────────────────── */
@@ -40,12 +34,8 @@ static void on_hub_closed(void *owner)
 {
     struct worker *worker = owner;
 
-    worker->has_hub = false;
-    uv_close((uv_handle_t *)&worker->tick, NULL);
-    uv_close((uv_handle_t *)&worker->turn_end, NULL);
-    uv_close((uv_handle_t *)&worker->terminate, NULL);
-    uv_close((uv_handle_t *)&worker->interrupt, NULL);
-    control_close(&worker->control);
+    parent_close(&worker->parent);
+    loop_close(&worker->loop);
 }
 
 /* The last client has gone. */
@@ -69,43 +59,27 @@ static void stop(struct worker *worker, enum close_code code)
     sessions_close(worker->sessions, code);
 }
 
-static void on_terminate(uv_signal_t *signal, int number)
-{
-    stop(CONTAINER_OF(signal, struct worker, terminate), CLOSE_SERVICE_RESTART);
-}
+/* ── The supervisor ──────────────────────────────────────────────────────────────────────────── */
 
-static void on_interrupt(uv_signal_t *signal, int number)
+static void on_order(void *owner, const char *order)
 {
-}
-
-/* ── The control pipe ────────────────────────────────────────────────────────────────────────── */
-
-static void on_order(struct control *control, const char *order)
-{
-    struct worker *worker = CONTAINER_OF(control, struct worker, control);
     unsigned code;
 
     if (sscanf(order, "stop %u", &code) == 1) {
-        stop(worker, (enum close_code)code);
+        stop(owner, (enum close_code)code);
     } else {
         log_event(LOG_ERROR, MODULE, "unknown order", LOG_TEXT("order", order));
     }
 }
 
-/* The supervisor is gone. */
-static void on_control_end(struct control *control)
+static void on_end(void *owner, enum parent_end end)
 {
-    stop(CONTAINER_OF(control, struct worker, control), CLOSE_GOING_AWAY);
+    stop(owner, end == PARENT_GONE ? CLOSE_GOING_AWAY : CLOSE_SERVICE_RESTART);
 }
 
-static void on_control_closed(struct control *control)
-{
-}
-
-static const struct control_events control_events = {
-    .on_line = on_order,
-    .on_end = on_control_end,
-    .on_closed = on_control_closed,
+static const struct parent_events parent_events = {
+    .on_order = on_order,
+    .on_end = on_end,
 };
 
 /* ── Accepting ───────────────────────────────────────────────────────────────────────────────── */
@@ -151,36 +125,7 @@ static const struct sessions_events sessions_events = {
     .on_empty = on_empty,
 };
 
-/* ── The loop ────────────────────────────────────────────────────────────────────────────────── */
-
-/* How late the tick is tells how long the loop keeps whoever comes waiting. Measuring each turn
- * instead would cost each turn a system call. */
-static void measure_delay(struct worker *worker)
-{
-    const uint64_t now_us = uv_hrtime() / 1000, due_us = worker->tick_due_ms * 1000;
-
-    metrics_histogram_observe(&worker->front.metrics->histograms[HISTOGRAM_LOOP_DELAY],
-                              now_us > due_us ? now_us - due_us : 0);
-    worker->tick_due_ms = uv_now(&worker->loop) + TIMER_WHEEL_TICK_MS;
-}
-
-static void on_tick(uv_timer_t *tick)
-{
-    struct worker *worker = CONTAINER_OF(tick, struct worker, tick);
-
-    measure_delay(worker);
-    timer_wheel_advance(&worker->wheel, uv_now(&worker->loop));
-    metrics_sign_of_life(worker->front.metrics, uv_now(&worker->loop));
-    log_tick();
-}
-
-/* Before the loop waits again: all that the turn produced is written. */
-static void on_turn_end(uv_prepare_t *turn_end)
-{
-    struct worker *worker = CONTAINER_OF(turn_end, struct worker, turn_end);
-
-    sessions_flush(worker->sessions);
-}
+/* ── Starting ────────────────────────────────────────────────────────────────────────────────── */
 
 /* Everything but the control pipe. 0 or a negative error, after which the process ends. */
 static int open_front(struct worker *worker)
@@ -189,8 +134,8 @@ static int open_front(struct worker *worker)
     struct front *front = &worker->front;
 
     *front = (struct front){
-        .loop = &worker->loop,
-        .wheel = &worker->wheel,
+        .loop = &worker->loop.uv,
+        .wheel = &worker->loop.wheel,
         .config = config,
         .metrics = metrics_slot(worker->inherited->page, worker->inherited->slot),
         .auth = auth_new(config),
@@ -199,8 +144,8 @@ static int open_front(struct worker *worker)
     };
     worker->sessions = sessions_new(front, &sessions_events, worker);
     front->hub = hub_open(&(struct hub_settings){
-        .loop = &worker->loop,
-        .wheel = &worker->wheel,
+        .loop = &worker->loop.uv,
+        .wheel = &worker->loop.wheel,
         .config = config,
         .metrics = front->metrics,
         .on_closed = on_hub_closed,
@@ -210,58 +155,33 @@ static int open_front(struct worker *worker)
         (config->web_root && !front->web_cache)) {
         return UV_ENOMEM;
     }
-    worker->has_hub = true;
-    return listener_open(&worker->listener, &worker->loop, worker->inherited->listen_fd,
-                         &worker->wheel, front->metrics, &listener_events, worker);
-}
-
-static int open_handles(struct worker *worker)
-{
-    int r;
-
-    /* On a fresh loop these can't fail. */
-    (void)uv_timer_init(&worker->loop, &worker->tick);
-    (void)uv_timer_start(&worker->tick, on_tick, TIMER_WHEEL_TICK_MS, TIMER_WHEEL_TICK_MS);
-    (void)uv_prepare_init(&worker->loop, &worker->turn_end);
-    (void)uv_prepare_start(&worker->turn_end, on_turn_end);
-    (void)uv_signal_init(&worker->loop, &worker->terminate);
-    (void)uv_signal_init(&worker->loop, &worker->interrupt);
-    control_init(&worker->control, &worker->loop, &control_events);
-
-    r = uv_signal_start(&worker->terminate, on_terminate, SIGTERM);
-    r = r < 0 ? r : uv_signal_start(&worker->interrupt, on_interrupt, SIGINT);
-    r = r < 0 ? r : control_open(&worker->control, worker->inherited->control_fd);
-    r = r < 0 ? r : control_start(&worker->control);
-    return r;
+    return listener_open(&worker->listener, &worker->loop.uv, worker->inherited->listen_fd,
+                         &worker->loop.wheel, front->metrics, &listener_events, worker);
 }
 
 int worker_run(const struct worker_inherited *inherited)
 {
     static struct worker worker; /* one a process; too large for a stack */
-    int r;
 
     worker.inherited = inherited;
-    r = uv_loop_init(&worker.loop);
-    if (r == 0) {
-        timer_wheel_init(&worker.wheel, uv_now(&worker.loop));
-        worker.tick_due_ms = uv_now(&worker.loop) + TIMER_WHEEL_TICK_MS;
-        r = open_handles(&worker);
+    int rc = loop_open(&worker.loop, metrics_slot(inherited->page, inherited->slot));
+    if (rc == 0) {
+        rc = parent_open(&worker.parent, &worker.loop, inherited->control_fd, &parent_events,
+                         &worker);
     }
-    r = r < 0 ? r : open_front(&worker);
-    if (r < 0) {
-        log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", uv_strerror(r)));
+    rc = rc < 0 ? rc : open_front(&worker);
+    if (rc < 0) {
+        log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", uv_strerror(rc)));
         return EXIT_FAILURE;
     }
     worker.listening = true;
-    control_send(&worker.control, "ready");
-    uv_run(&worker.loop, UV_RUN_DEFAULT);
+    parent_tell(&worker.parent, "ready");
+    loop_run(&worker.loop);
 
     sessions_free(worker.sessions);
     auth_free(worker.front.auth);
     miss_limit_free(worker.front.misses);
     web_cache_free(worker.front.web_cache);
-    r = uv_loop_close(&worker.loop);
-    assert(r == 0);
     log_event(LOG_INFO, MODULE, "stopped");
     return EXIT_SUCCESS;
 }

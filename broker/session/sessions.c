@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker/loop/loop.h"
 #include "common/log.h"
 #include "common/map.h"
 #include "common/mem.h"
@@ -29,6 +30,7 @@ struct sessions {
     uint32_t counts[SESSION_PLACES];
     uint32_t count;    /* of all */
     struct list flush; /* those with something to write */
+    struct loop_due flush_due;
     struct map addresses;
     bool closing;
 };
@@ -233,7 +235,10 @@ static void on_ending(struct session *session)
 
 static void on_flush_due(struct session *session)
 {
-    list_append(&sessions_of(session)->flush, &session->flush);
+    struct sessions *sessions = sessions_of(session);
+
+    list_append(&sessions->flush, &session->flush);
+    loop_at_turn_end(loop_of(sessions->front->loop), &sessions->flush_due);
 }
 
 static void on_closed(struct session *session)
@@ -262,6 +267,21 @@ static const struct session_events session_events = {
     .on_closed = on_closed,
 };
 
+/* Writes what this loop turn produced. */
+static void on_flush_time(struct loop_due *due)
+{
+    struct sessions *sessions = CONTAINER_OF(due, struct sessions, flush_due);
+
+    /* A flush may make its session due again, when it goes on with what waited for room. That ends,
+     * since nothing is read meanwhile. */
+    while (!list_is_empty(&sessions->flush)) {
+        struct session *session = CONTAINER_OF(list_first(&sessions->flush), struct session, flush);
+
+        list_remove(&session->flush);
+        session_flush(session);
+    }
+}
+
 /* ── All of them ─────────────────────────────────────────────────────────────────────────────── */
 
 struct sessions *sessions_new(const struct front *front, const struct sessions_events *events,
@@ -280,6 +300,7 @@ struct sessions *sessions_new(const struct front *front, const struct sessions_e
         list_init(&sessions->places[i]);
     }
     list_init(&sessions->flush);
+    loop_due_init(&sessions->flush_due, on_flush_time);
     map_init(&sessions->addresses);
     return sessions;
 }
@@ -288,6 +309,7 @@ void sessions_free(struct sessions *sessions)
 {
     if (sessions) {
         assert(sessions->count == 0);
+        loop_due_cancel(&sessions->flush_due);
         map_deinit(&sessions->addresses);
         mem_free(sessions);
     }
@@ -329,18 +351,6 @@ void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *p
         return;
     }
     count_in(sessions, session);
-}
-
-void sessions_flush(struct sessions *sessions)
-{
-    /* A flush may make its session due again, when it goes on with what waited for room. That ends,
-     * since nothing is read meanwhile. */
-    while (!list_is_empty(&sessions->flush)) {
-        struct session *session = CONTAINER_OF(list_first(&sessions->flush), struct session, flush);
-
-        list_remove(&session->flush);
-        session_flush(session);
-    }
 }
 
 void sessions_close(struct sessions *sessions, enum close_code code)

@@ -1,6 +1,6 @@
 /* All clients of a worker: who is let in, and what happens to all of them at once.
  *
- * Receives   accepted sockets, from listener.c; the turn's end, from worker.c
+ * Receives   accepted sockets; the turn's end
  * Hands on   each to session_open(); those with something to write to session_flush()
  * Owns       the sessions, and the count of connections of each address
  *
@@ -41,9 +41,6 @@ void sessions_free(struct sessions *sessions);
 
 /* Takes over an accepted socket of `peer`. What goes wrong closes it, and nothing else. */
 void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *peer);
-
-/* Writes what this loop turn produced. */
-void sessions_flush(struct sessions *sessions);
 
 /* Sends everybody away, after the requests under way are answered. on_empty comes once, perhaps
  * before this returns. */

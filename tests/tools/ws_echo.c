@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/loop/signals.h"
 #include "broker/net/connection.h"
 #include "broker/net/listen_socket.h"
 #include "broker/net/listener.h"
@@ -24,17 +25,15 @@
 struct echo {
     struct connection connection;
     struct timer timer; /* runs while it is ending */
-    struct list link, flush;
+    struct list link;
+    struct loop_due flush;
 };
 
-static uv_loop_t loop;
-static struct timer_wheel wheel;
+static struct loop loop;
+static struct signals signals;
 static struct metrics_slot metrics;
 static struct listener listener;
-static struct list clients, due;
-static uv_timer_t tick;
-static uv_prepare_t turn_end;
-static uv_signal_t terminate, interrupt;
+static struct list clients;
 
 static struct echo *echo_of(struct connection *connection)
 {
@@ -85,14 +84,19 @@ static void on_taken(struct connection *connection, const struct connection_fram
 {
 }
 
+static void on_flush(struct loop_due *due)
+{
+    connection_flush(&CONTAINER_OF(due, struct echo, flush)->connection);
+}
+
 static void on_flush_due(struct connection *connection)
 {
-    list_append(&due, &echo_of(connection)->flush);
+    loop_at_turn_end(&loop, &echo_of(connection)->flush);
 }
 
 static void on_ending(struct connection *connection)
 {
-    timer_set(&wheel, &echo_of(connection)->timer, uv_now(&loop) + ENDING_MS);
+    timer_set(&loop.wheel, &echo_of(connection)->timer, loop_now(&loop) + ENDING_MS);
 }
 
 static void on_ended_too_late(struct timer *timer)
@@ -104,15 +108,15 @@ static void on_closed(struct connection *connection)
 {
     struct echo *echo = echo_of(connection);
 
-    timer_cancel(&wheel, &echo->timer);
+    timer_cancel(&loop.wheel, &echo->timer);
     list_remove(&echo->link);
-    list_remove(&echo->flush);
+    loop_due_cancel(&echo->flush);
     mem_free(echo);
     listener_resume(&listener);
 }
 
 static const struct connection_settings settings = {
-    .loop = &loop,
+    .loop = &loop.uv,
     .metrics = &metrics,
     .max_message = MESSAGE_MAX,
     .events =
@@ -149,7 +153,7 @@ static void on_accept(void *owner, int fd, const struct sockaddr *peer)
     }
     timer_init(&echo->timer, on_ended_too_late);
     list_init(&echo->link);
-    list_init(&echo->flush);
+    loop_due_init(&echo->flush, on_flush);
     list_append(&clients, &echo->link);
 }
 
@@ -165,31 +169,14 @@ static const struct listener_events listener_events = {
 
 /* ── The loop ────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_tick(uv_timer_t *timer)
-{
-    timer_wheel_advance(&wheel, uv_now(&loop));
-}
-
-static void on_turn_end(uv_prepare_t *prepare)
-{
-    while (!list_is_empty(&due)) {
-        struct echo *echo = CONTAINER_OF(list_first(&due), struct echo, flush);
-
-        list_remove(&echo->flush);
-        connection_flush(&echo->connection);
-    }
-}
-
-static void on_signal(uv_signal_t *signal, int number)
+static void on_signal(struct signals *handle, int number)
 {
     LIST_EACH (link, &clients) {
         connection_abort(&CONTAINER_OF(link, struct echo, link)->connection);
     }
     listener_close(&listener);
-    uv_close((uv_handle_t *)&tick, NULL);
-    uv_close((uv_handle_t *)&turn_end, NULL);
-    uv_close((uv_handle_t *)&terminate, NULL);
-    uv_close((uv_handle_t *)&interrupt, NULL);
+    signals_close(&signals);
+    loop_close(&loop);
 }
 
 static int start(uint16_t port)
@@ -200,21 +187,15 @@ static int start(uint16_t port)
     if (fd < 0) {
         return fd;
     }
-    uv_loop_init(&loop);
-    timer_wheel_init(&wheel, uv_now(&loop));
+    int rc = loop_open(&loop, NULL);
+    if (rc < 0) {
+        return rc;
+    }
     list_init(&clients);
-    list_init(&due);
-    uv_timer_init(&loop, &tick);
-    uv_timer_start(&tick, on_tick, TIMER_WHEEL_TICK_MS, TIMER_WHEEL_TICK_MS);
-    uv_prepare_init(&loop, &turn_end);
-    uv_prepare_start(&turn_end, on_turn_end);
-    uv_signal_init(&loop, &terminate);
-    uv_signal_start(&terminate, on_signal, SIGTERM);
-    uv_signal_init(&loop, &interrupt);
-    uv_signal_start(&interrupt, on_signal, SIGINT);
+    signals_open(&signals, &loop, (const int[]){SIGTERM, SIGINT, 0}, on_signal);
     printf("listening on 127.0.0.1:%u\n", (unsigned)address.port);
     fflush(stdout);
-    return listener_open(&listener, &loop, fd, &wheel, &metrics, &listener_events, NULL);
+    return listener_open(&listener, &loop.uv, fd, &loop.wheel, &metrics, &listener_events, NULL);
 }
 
 /* The port of the command line, or -1. */
@@ -247,6 +228,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "ws_echo: cannot listen: %s\n", uv_strerror(r));
         return EXIT_FAILURE;
     }
-    uv_run(&loop, UV_RUN_DEFAULT);
-    return uv_loop_close(&loop) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    loop_run(&loop);
+    return EXIT_SUCCESS;
 }

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "broker/process/control.h"
+#include "broker/loop/control.h"
 
 static uv_loop_t loop;
 static struct control control;

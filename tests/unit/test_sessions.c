@@ -5,14 +5,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "broker/loop/loop.h"
 #include "broker/session/sessions.h"
 #include "common/mem.h"
 
 /* ── Sessions of a worker whose Redis is away ────────────────────────────────────────────────── */
 
 struct fixture {
-    uv_loop_t loop;
-    struct timer_wheel wheel;
+    struct loop loop;
     struct metrics_slot metrics;
     struct config config;
     struct front front;
@@ -40,8 +40,7 @@ static const struct sessions_events events = {on_room, on_empty};
 static void set_up(struct fixture *fixture)
 {
     memset(fixture, 0, sizeof(*fixture));
-    cr_assert_eq(uv_loop_init(&fixture->loop), 0);
-    timer_wheel_init(&fixture->wheel, uv_now(&fixture->loop));
+    cr_assert_eq(loop_open(&fixture->loop, NULL), 0);
     fixture->config = (struct config){
         .redis = {.kind = REDIS_URL_UNIX, .path = "/nowhere/redis.sock"},
         .redis_prefix = "progress:",
@@ -59,14 +58,14 @@ static void set_up(struct fixture *fixture)
         .shutdown_timeout_ms = 5000,
     };
     fixture->front = (struct front){
-        .loop = &fixture->loop,
-        .wheel = &fixture->wheel,
+        .loop = &fixture->loop.uv,
+        .wheel = &fixture->loop.wheel,
         .config = &fixture->config,
         .metrics = &fixture->metrics,
         .auth = auth_new(&fixture->config),
         .hub = hub_open(&(struct hub_settings){
-            .loop = &fixture->loop,
-            .wheel = &fixture->wheel,
+            .loop = &fixture->loop.uv,
+            .wheel = &fixture->loop.wheel,
             .config = &fixture->config,
             .metrics = &fixture->metrics,
             .on_closed = on_hub_closed,
@@ -81,15 +80,14 @@ static void set_up(struct fixture *fixture)
 static void turn(struct fixture *fixture)
 {
     for (int i = 0; i < 3; i++) {
-        sessions_flush(fixture->sessions);
-        uv_run(&fixture->loop, UV_RUN_NOWAIT);
+        uv_run(&fixture->loop.uv, UV_RUN_NOWAIT);
     }
 }
 
 /* Turns the wheel by hand. */
 static void pass(struct fixture *fixture, uint64_t ms)
 {
-    timer_wheel_advance(&fixture->wheel, uv_now(&fixture->loop) + ms);
+    timer_wheel_advance(&fixture->loop.wheel, loop_now(&fixture->loop) + ms);
     turn(fixture);
 }
 
@@ -104,14 +102,14 @@ static void tear_down(struct fixture *fixture)
     pass(fixture, 60000);
     cr_assert_eq(fixture->empty, 1);
     hub_close(fixture->front.hub);
-    uv_run(&fixture->loop, UV_RUN_DEFAULT);
+    loop_close(&fixture->loop);
+    loop_run(&fixture->loop);
     cr_assert_eq(fixture->hub_closed, 1);
     sessions_free(fixture->sessions);
     auth_free(fixture->front.auth);
     cr_assert_eq(metric(fixture, METRIC_CONNECTIONS), 0);
     cr_assert_eq(metric(fixture, METRIC_HANDSHAKES_IN_FLIGHT), 0);
-    cr_assert_eq(fixture->wheel.armed, 0);
-    cr_assert_eq(uv_loop_close(&fixture->loop), 0);
+    cr_assert_eq(fixture->loop.wheel.armed, 0);
 }
 
 /* ── Clients ─────────────────────────────────────────────────────────────────────────────────── */

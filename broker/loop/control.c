@@ -1,4 +1,4 @@
-#include "broker/process/control.h"
+#include "broker/loop/control.h"
 
 #include <stdbool.h>
 #include <stdio.h>

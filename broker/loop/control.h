@@ -1,6 +1,6 @@
 /* The socket between the supervisor and a child: short lines of text, both ways.
  *
- * Receives   lines to send, from child_process (the supervisor's end) and recorder (a child's)
+ * Receives   lines to send
  * Hands on   the other side's lines, and its end
  * Owns       the pipe handle
  *
@@ -9,8 +9,8 @@
  *
  * Life: control_init() … control_close() … on_closed, once; no other event after control_close().
  */
-#ifndef PROGRESSD_BROKER_PROCESS_CONTROL_H
-#define PROGRESSD_BROKER_PROCESS_CONTROL_H
+#ifndef PROGRESSD_BROKER_LOOP_CONTROL_H
+#define PROGRESSD_BROKER_LOOP_CONTROL_H
 
 #include <uv.h>
 
