@@ -1,9 +1,21 @@
-import { readFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import type { BrowserContext, Page } from "playwright-core";
 import { beforeAll, expect } from "vitest";
-import { buildWithNext, buildWithVite, installBundlers, readmeCode } from "./support/bundlers.js";
+import { Broker } from "./support/broker.js";
+import {
+  buildWithNext,
+  buildWithVite,
+  installBundlers,
+  readmeCode,
+  serveWithVite,
+} from "./support/bundlers.js";
+import { eventually } from "./support/deadline.js";
 import { test } from "./support/installation.js";
+import { Process } from "./support/process.js";
 
 const BUILD_WITHIN_MS = 300_000;
 const APP = "http://app.example";
@@ -20,7 +32,7 @@ async function open(context: BrowserContext, folder: string): Promise<Page> {
   const page = await context.newPage();
   await page.route(`${APP}/**`, (route) => {
     const { pathname } = new URL(route.request().url());
-    if (pathname.startsWith("/my-app/")) {
+    if (pathname.startsWith("/progress-token/")) {
       return route.fulfill({ body: "a token" });
     }
     const file = join(folder, pathname.endsWith("/") ? `${pathname}index.html` : pathname);
@@ -107,11 +119,41 @@ async function seesTheBar(page: Page): Promise<void> {
   expect(width / bar.width).toBeCloseTo(0.4, 1);
 }
 
-test(
-  "README's lines show a bar in an application for TypeScript that Vite has built",
+test.for(["js", "python"] as const)(
+  "README's lines show a bar in an application for TypeScript, with its tokens from %s",
   { timeout: BUILD_WITHIN_MS },
-  async ({ context }) => {
-    await seesTheBar(await open(context, await buildWithVite(readmeCode("tsx"))));
+  async (language, { directory, redis, context, onTestFinished }) => {
+    const [pagePort, tokenPort] = [await freePort(), await freePort()];
+    const origin = `http://127.0.0.1:${pagePort}`;
+    const broker = new Broker(directory, redis.url, ["--allowed-origins", origin]);
+    await broker.start();
+    onTestFinished(() => broker.stop());
+
+    const folder = join(directory, language);
+    mkdirSync(folder);
+    copyFileSync(broker.keyFile, join(folder, "progress.key"));
+    const program = { js: process.execPath, python: "/usr/bin/python3" }[language];
+    const file = { js: "tokens.mjs", python: "tokens.py" }[language];
+    const code = readmeCode(language, "progress.key").replace("3000", String(tokenPort));
+    writeFileSync(join(folder, file), code);
+    const tokens = new Process(program, [file], { cwd: folder });
+    onTestFinished(() => tokens.end());
+
+    await buildWithVite({
+      "src/main.tsx": readmeCode("tsx", "createRoot").replace("8080", String(broker.port)),
+      "vite.config.ts": readmeCode("ts", "proxy").replace("3000", String(tokenPort)),
+    });
+    const server = serveWithVite(pagePort);
+    onTestFinished(() => server.end());
+    for (const address of [`${origin}/`, `http://127.0.0.1:${tokenPort}/42`]) {
+      await eventually(`an answer from ${address}`, () => fetch(address).catch(() => null));
+    }
+
+    await redis.progress("42", 40);
+    const page = await context.newPage();
+    await page.goto(`${origin}/`);
+    await page.locator('[role=progressbar][aria-valuenow="40"]').waitFor();
+    await seesTheBar(page);
   },
 );
 
@@ -122,3 +164,12 @@ test(
     await seesTheBar(await open(context, await buildWithNext()));
   },
 );
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}

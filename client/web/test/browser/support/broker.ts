@@ -24,8 +24,13 @@ export class Broker {
   constructor(
     private readonly directory: string,
     private readonly redisUrl: string,
+    private readonly options: readonly string[] = [],
   ) {
-    writeFileSync(`${directory}/jwt.key`, KEY, { mode: 0o600 });
+    writeFileSync(this.keyFile, KEY, { mode: 0o600 });
+  }
+
+  get keyFile(): string {
+    return `${this.directory}/jwt.key`;
   }
 
   get port(): number {
@@ -36,9 +41,9 @@ export class Broker {
     const broker = new Process(program, [
       ...["--listen", this.#address, "--admin-listen", "127.0.0.1:0", "--workers", "2"],
       ...["--state-dir", `${this.directory}/state`, "--redis-url", this.redisUrl],
-      ...["--jwt-key", `HS256:${this.directory}/jwt.key`, "--web-root", page],
+      ...["--jwt-key", `HS256:${this.keyFile}`, "--web-root", page],
       // So that what nobody tells the broker of is found within the tests' time.
-      ...["--resync-interval", "1"],
+      ...["--resync-interval", "1", ...this.options],
     ]);
     this.#process = broker;
     const addressOf = (message: string) =>

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { Process } from "./process.js";
 
 const run = promisify(execFile);
 const web = fileURLToPath(new URL("../../../", import.meta.url));
@@ -25,20 +26,33 @@ export async function installBundlers(): Promise<void> {
   rmSync(join(folder, filename));
 }
 
-/** The first piece of code in that language in the package's README. */
-export function readmeCode(language: string): string {
+/** The piece of code in that language in the package's README that has these words in it. */
+export function readmeCode(language: string, words: string): string {
   const readme = readFileSync(join(web, "README.md"), "utf8");
-  return new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, "ms").exec(readme)![1]!;
+  const pieces = readme.matchAll(new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, "gms"));
+  const code = [...pieces].map(([, piece]) => piece!).find((piece) => piece.includes(words));
+  if (code === undefined) {
+    throw new Error(`README has no ${language} with ${words} in it`);
+  }
+  return code;
 }
 
-/** Checks and builds an application for Vite with this as its main file; returns its folder. */
-export async function buildWithVite(main: string): Promise<string> {
+/** Checks and builds an application for Vite of these files. */
+export async function buildWithVite(files: Readonly<Record<string, string>>): Promise<void> {
   const cwd = join(bundlers, "vite");
   mkdirSync(join(cwd, "src"), { recursive: true });
-  writeFileSync(join(cwd, "src/main.tsx"), main);
+  for (const [name, text] of Object.entries(files)) {
+    writeFileSync(join(cwd, name), text);
+  }
   await runTool("tsc", ["--project", cwd]);
   await runTool("vite", ["build", "--logLevel", "warn", cwd]);
-  return join(cwd, "dist");
+}
+
+/** Serves what was built with Vite, at this port. */
+export function serveWithVite(port: number): Process {
+  const program = join(bundlers, "node_modules/vite/bin/vite.js");
+  const options = ["preview", "--host", "127.0.0.1", "--port", String(port), "--strictPort"];
+  return new Process(process.execPath, [program, ...options, join(bundlers, "vite")]);
 }
 
 /** Builds the application for Next; returns its folder. */

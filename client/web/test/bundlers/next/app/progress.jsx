@@ -1,7 +1,7 @@
 "use client";
 import { ProgressProvider } from "@progressd/client/react";
 
-const token = async (taskId) => (await fetch(`/my-app/progress-token/${taskId}`)).text();
+const token = async (taskId) => (await fetch(`/progress-token/${taskId}`)).text();
 
 export function Progress({ children }) {
     return (
