@@ -99,5 +99,5 @@ function readError(taskId: string, status: number, body: unknown): PollResult {
     throw new Error(`status ${status}`);
   }
   const problem = { code: error.code, message: String(error.message), taskId };
-  return status === 404 ? { answer: null } : { problem, refusedWith: status };
+  return error.code === "TASK_NOT_FOUND" ? { answer: null } : { problem, refusedWith: status };
 }

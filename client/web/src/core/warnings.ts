@@ -7,6 +7,7 @@ const HINTS: Readonly<Record<string, string>> = {
   FORBIDDEN: "the token doesn't name the task",
   BLOCKED: "no WebSocket; does a proxy stop it, or is the page's origin not in allowed-origins?",
   POLL_FAILED: "no answer over HTTP; is the page's origin in allowed-origins?",
+  NOT_FOUND: "no broker answers there; is `url` right?",
   ORIGIN_NOT_ALLOWED: "the page's origin isn't in allowed-origins",
 };
 

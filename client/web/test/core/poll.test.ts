@@ -155,14 +155,26 @@ test("403 of the server's own ends it with an error", async () => {
   expect(client.connection).toBe("idle");
 });
 
-test("404 of the server's own is a task without state", async () => {
+test("a task without state is waiting", async () => {
   const { client, fetch } = await blocked();
   fetch.mockImplementation(async () =>
-    answer(404, { error: { code: "NOT_FOUND", message: "no" } }),
+    answer(404, { error: { code: "TASK_NOT_FOUND", message: "no" } }),
   );
   await vi.advanceTimersByTimeAsync(1_000);
   expect(client.getState(TASK)!.status).toBe("waiting");
   expect(client.connection).toBe("polling");
+});
+
+test("a path that the server doesn't know says nothing about the task", async () => {
+  const { client, fetch, problems, warnings } = await polling();
+  fetch.mockImplementation(async () =>
+    answer(404, { error: { code: "NOT_FOUND", message: "no such path" } }),
+  );
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(client.getState(TASK)).toMatchObject({ status: "running", percentage: 10, stale: true });
+  expect(client.connection).toBe("offline");
+  expect(problems().at(-1)).toBe("NOT_FOUND");
+  expect(warnings().some((text) => text.includes("is `url` right?"))).toBe(true);
 });
 
 test("an answer that was long on its way never overwrites a fresher frame", async () => {
