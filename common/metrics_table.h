@@ -122,6 +122,8 @@
         ROW(RECORDER_ACTIVE, "") \
     FAMILY(COUNTER, "progressd_recorder_messages_accepted_total", "Messages of plain PUBLISH that were recorded.") \
         ROW(RECORDER_ACCEPTED, "") \
+    FAMILY(COUNTER, "progressd_recorder_messages_taken_over_total", "Messages of plain PUBLISH that were recorded in the place of a recorder that had left them.") \
+        ROW(RECORDER_TAKEN_OVER, "") \
     FAMILY(COUNTER, "progressd_recorder_messages_dropped_total", "Messages of plain PUBLISH that were dropped, by reason.") \
         ROW(RECORDER_DROPPED_INVALID, "reason=\"invalid\"") \
         ROW(RECORDER_DROPPED_OTHER, "reason=\"other\"") \

@@ -1,5 +1,5 @@
 #!lua name=progress
--- progressd library version=3 state_ttl=86400 max_payload=4096
+-- progressd library version=4 state_ttl=86400 max_payload=4096
 local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of the line above
 
 -- Each message of a task is made in here, whoever publishes it: checked, given its revision,
@@ -9,6 +9,8 @@ local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of th
 --   FCALL progress_reset 1 <prefix><taskId>                           the rev of the new run
 --   FCALL progress_alive 1 <prefix><taskId> <seconds>                 OK: the job lives so long
 --   FCALL progress_lost 1 <prefix><taskId>                            the error's rev; nil: not lost
+--   FCALL progress_take_over 1 <prefix><taskId> (<type> <milliseconds> <payload>)…
+--                                                                     "<recorded> <refused>"
 --   FCALL progress_lease 1 <prefix>!recorder <holder> <milliseconds>  1: held by the caller; or 0
 --
 -- The hash: run, n, stages, and the latest message of each type under the type's name. Fields that
@@ -40,6 +42,7 @@ local N_MAX = 2 ^ 53 - 1
 local AHEAD_MAX = 86400 * 1000000 -- microseconds
 local STAGES_BYTES_MAX = 65536 -- more than STAGES_MAX of the longest take, escapes included
 local LEASE_MAX = 3600000 -- milliseconds
+local RUN_SLACK = 500000 -- microseconds from a message's publication to the run that it began
 local ALIVE_MAX = 86400 -- seconds
 
 -- While a library is loaded it sees neither `string` nor `cjson`: these are set by the first call.
@@ -598,6 +601,68 @@ local function lost(keys, args)
     return rev
 end
 
+-- Whether a stored message is the one that was made of this payload.
+local function is_made_of(message, text)
+    local payload = match(message or "", '"rev":"[^"]*","payload":(.*)}$')
+    text = match(text, "^[ \t\r\n]*({.*})[ \t\r\n]*$")
+    if not payload or not text then
+        return false
+    end
+    return payload == text or sub(payload, 1, #text - 1) == sub(text, 1, -2)
+        and find(sub(payload, #text), '^,"timestamp":"[^"]*"}$') ~= nil
+end
+
+-- Publishes what another recorder left: the newest message of each type, oldest first, each with
+-- how long ago it came. What the hash has, what came before that, and what came before the run
+-- began, is passed over. So it may be called again, and by several.
+local function take_over(keys, args)
+    prepare()
+    if #keys ~= 1 or #args < 3 or #args % 3 ~= 0 then
+        return invalid("call: FCALL progress_take_over 1 <key> <type> <milliseconds> <payload> …")
+    end
+    local key = keys[1]
+    if not task_id_of(key) then
+        return invalid(KEY_MUST)
+    end
+    local left, names = {}, { "run", "n" }
+    for i = 1, #args, 3 do
+        if not TYPES[args[i]] or not find(args[i + 1], "^%d+$") or #args[i + 1] > 9 then
+            return invalid("each message must be a type, whole milliseconds and a payload")
+        end
+        names[#names + 1] = args[i]
+        left[#left + 1] = {
+            name = args[i], age = tonumber(args[i + 1]) * 1000, payload = args[i + 2],
+        }
+    end
+    local missing = right_missing(key)
+    if missing then
+        return missing
+    end
+
+    local held, microseconds = redis.call("HMGET", key, unpack(names)), (now())
+    local run = state_of(held[1], held[2], microseconds)
+    local began = run and tonumber(run, 36) or 0
+    local first = 1
+    for i = #left, 1, -1 do
+        if is_made_of(held[2 + i], left[i].payload) then
+            first = i + 1
+            break
+        end
+    end
+    local recorded, refused = 0, 0
+    for i = first, #left do
+        local message = left[i]
+        if microseconds - message.age + RUN_SLACK >= began then
+            if type(publish(keys, { message.name, message.payload })) == "string" then
+                recorded = recorded + 1
+            else
+                refused = refused + 1
+            end
+        end
+    end
+    return recorded .. " " .. refused
+end
+
 -- The lease of the one active recorder: a plain key that holds its holder's token and expires.
 local function lease(keys, args)
     prepare()
@@ -632,4 +697,5 @@ redis.register_function("progress_publish", publish)
 redis.register_function("progress_reset", reset)
 redis.register_function("progress_alive", alive)
 redis.register_function("progress_lost", lost)
+redis.register_function("progress_take_over", take_over)
 redis.register_function("progress_lease", lease)

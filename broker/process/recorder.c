@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/process/kept_messages.h"
 #include "broker/redis/redis_link.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "proto/plain_message.h"
+#include "proto/task_hash.h"
 #include "proto/task_key.h"
 
 #define MODULE "recorder"
@@ -20,18 +22,23 @@ struct recorder {
     struct timer renewal; /* the next renewal; STOPPING: the end of its patience */
     struct timer expiry;  /* the end of what is known of the lease, our own or another's */
     struct redis_link *link;
-    uint32_t in_flight;      /* messages on their way to Redis */
-    uint64_t asked_ms;       /* when the lease was asked for; 0: no answer is awaited */
-    uint64_t lease_until_ms; /* our own; 0: we don't hold it. Outlives a link that comes back */
+    struct kept_messages kept;
+    uint64_t unknown_since_ms; /* what came before was another recorder's */
+    uint32_t crowded_out;      /* messages that were not kept for want of room, the last one… */
+    uint64_t crowded_out_ms;   /* …at this time */
+    uint32_t in_flight;        /* messages on their way to Redis */
+    uint64_t asked_ms;         /* when the lease was asked for; 0: no answer is awaited */
+    uint64_t lease_until_ms;   /* our own; 0: we don't hold it. Outlives a link that comes back */
     char lease_key[PREFIX_MAX + sizeof("!recorder")];
     char pattern[PREFIX_MAX + sizeof("*")];
     char holder[33];      /* a random name */
     char last_error[192]; /* said in the log already */
 };
 
-/* A message on its way to Redis: what is needed should it be refused. */
+/* A message on its way to Redis, or what is taken over of a task. */
 struct recorder_message {
     struct recorder *recorder;
+    uint64_t number; /* of the message kept, the last one of the task; 0: it could not be kept */
     size_t channel_len;
     char channel[];
 };
@@ -75,6 +82,8 @@ static void log_error(struct recorder *recorder, const char *what,
     strcpy(recorder->last_error, why);
 }
 
+static void begin_recording(struct recorder *recorder);
+
 static void close_all(struct recorder *recorder)
 {
     set_state(recorder, RECORDER_CLOSING);
@@ -103,6 +112,16 @@ static bool holds_lease(const struct recorder *recorder)
     return now_ms(recorder) < recorder->lease_until_ms;
 }
 
+/* From here on nobody is known to record. What this recorder left itself counts too. */
+static void leave_known(struct recorder *recorder)
+{
+    if (recorder->state == RECORDER_RECORDING) {
+        recorder->unknown_since_ms = 0;
+    } else if (recorder->state == RECORDER_STANDING_BY) {
+        recorder->unknown_since_ms = now_ms(recorder);
+    }
+}
+
 /* Nobody is known to hold the lease any more. */
 static void on_expiry(struct timer *timer)
 {
@@ -110,6 +129,7 @@ static void on_expiry(struct timer *timer)
     const bool held = recorder->lease_until_ms > 0;
 
     set_lease(recorder, 0);
+    leave_known(recorder);
     if (recorder->state != RECORDER_RECORDING && recorder->state != RECORDER_STANDING_BY) {
         return;
     }
@@ -147,7 +167,7 @@ static void on_lease_answered(void *context, const struct redis_answer *answer)
     recorder->last_error[0] = '\0';
     if (redis_answer_integer(answer) == 1) {
         set_lease(recorder, until_ms);
-        set_state(recorder, RECORDER_RECORDING);
+        begin_recording(recorder);
     } else {
         set_lease(recorder, 0);
         set_state(recorder, RECORDER_STANDING_BY);
@@ -177,7 +197,11 @@ static void on_subscribed(void *context, const struct redis_answer *answer)
         log_error(recorder, "cannot subscribe to what is published", answer);
         return;
     }
-    set_state(recorder, holds_lease(recorder) ? RECORDER_RECORDING : RECORDER_ASKING);
+    if (holds_lease(recorder)) {
+        begin_recording(recorder);
+    } else {
+        set_state(recorder, RECORDER_ASKING);
+    }
     renew(recorder);
 }
 
@@ -186,6 +210,28 @@ static void subscribe(struct recorder *recorder)
     if (redis_link_subscribe(recorder->link, "PSUBSCRIBE", SPAN_OF(recorder->pattern),
                              on_subscribed, recorder) == 0) {
         set_state(recorder, RECORDER_SUBSCRIBING);
+    }
+}
+
+static void count_lost(struct recorder *recorder, uint32_t count)
+{
+    if (count > 0) {
+        metric_add(recorder->settings.metrics, METRIC_RECORDER_DROPPED_OTHER, count);
+        log_event(LOG_WARN, MODULE, "messages lost: no recorder took them up in time",
+                  LOG_INT("count", count));
+    }
+}
+
+/* What was kept for long enough is lost, if nobody is known to have recorded it. */
+static void expire(struct recorder *recorder)
+{
+    const uint64_t now = now_ms(recorder);
+    const bool known =
+        recorder->state == RECORDER_RECORDING || recorder->state == RECORDER_STANDING_BY;
+
+    if (now > RECORDER_KEPT_MS) {
+        count_lost(recorder, kept_messages_expire(&recorder->kept, now - RECORDER_KEPT_MS,
+                                                  known ? UINT64_MAX : recorder->unknown_since_ms));
     }
 }
 
@@ -199,6 +245,7 @@ static void on_renewal(struct timer *timer)
         return;
     }
     set_timer(recorder, &recorder->renewal, RECORDER_RENEW_MS);
+    expire(recorder);
     if (recorder->state == RECORDER_AWAY) {
         subscribe(recorder);
     } else if (recorder->state != RECORDER_SUBSCRIBING) {
@@ -225,39 +272,62 @@ static void update_pause(struct recorder *recorder)
     }
 }
 
+static struct recorder_message *recorder_message_new(struct recorder *recorder, struct span channel,
+                                                     uint64_t number)
+{
+    struct recorder_message *message = mem_alloc(sizeof(*message) + channel.len);
+
+    if (message) {
+        message->recorder = recorder;
+        message->number = number;
+        message->channel_len = channel.len;
+        memcpy(message->channel, channel.at, channel.len);
+    }
+    return message;
+}
+
+/* There is an answer: what was sent need not be kept any more, unless it was lost on the way. */
+static void message_is_through(struct recorder_message *message, const struct redis_answer *answer)
+{
+    struct recorder *recorder = message->recorder;
+
+    recorder->in_flight--;
+    if (answer->kind != REDIS_LOST) {
+        kept_messages_settle(&recorder->kept, (struct span){message->channel, message->channel_len},
+                             message->number);
+    }
+    mem_free(message);
+    update_pause(recorder);
+}
+
 static void on_recorded(void *context, const struct redis_answer *answer)
 {
     struct recorder_message *message = context;
     struct recorder *recorder = message->recorder;
     struct span channel = {message->channel, message->channel_len};
 
-    recorder->in_flight--;
     if (answer->kind == REDIS_VALUE) {
         metric_add(recorder->settings.metrics, METRIC_RECORDER_ACCEPTED, 1);
-    } else if (answer->kind == REDIS_LOST) {
-        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
-             SPAN_OF("the link to Redis was lost on the way"));
-    } else {
+    } else if (answer->kind != REDIS_LOST) {
         drop(recorder,
              answer->kind == REDIS_INVALID ? METRIC_RECORDER_DROPPED_INVALID
                                            : METRIC_RECORDER_DROPPED_OTHER,
              channel, answer->error);
+    } else if (message->number == 0) {
+        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
+             SPAN_OF("the link to Redis was lost on the way"));
     }
-    mem_free(message);
-    update_pause(recorder);
+    message_is_through(message, answer);
 }
 
-static int record(struct recorder *recorder, struct span channel, struct span type,
+static int record(struct recorder *recorder, uint64_t number, struct span channel, struct span type,
                   struct span payload)
 {
-    struct recorder_message *message = mem_alloc(sizeof(*message) + channel.len);
+    struct recorder_message *message = recorder_message_new(recorder, channel, number);
 
     if (!message) {
         return -ENOMEM;
     }
-    message->recorder = recorder;
-    message->channel_len = channel.len;
-    memcpy(message->channel, channel.at, channel.len);
     int rc = redis_link_command(recorder->link, on_recorded, message, 6,
                                 (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_publish"),
                                                 SPAN_OF("1"), channel, type, payload});
@@ -269,33 +339,135 @@ static int record(struct recorder *recorder, struct span channel, struct span ty
     return 0;
 }
 
-static void recorder_take(struct recorder *recorder, struct span channel, struct span task_id,
-                          struct span text)
+/* The number of the message that was kept, or 0. */
+static uint64_t keep(struct recorder *recorder, struct span channel, struct span type_name,
+                     struct span payload)
 {
-    struct span type, payload;
-    char why[128];
+    enum task_message_type type;
 
-    if (plain_message_parse(text, task_id, &type, &payload, why) != 0) {
-        drop(recorder, METRIC_RECORDER_DROPPED_INVALID, channel, SPAN_OF(why));
-    } else if (record(recorder, channel, type, payload) < 0) {
-        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, SPAN_OF("out of memory"));
+    if (hash_field_of(type_name, &type) != HASH_FIELD_MESSAGE) {
+        return 0;
     }
-    update_pause(recorder);
+    int gone = kept_messages_add(&recorder->kept, now_ms(recorder), channel, type, payload);
+    if (gone < 0) {
+        return 0;
+    }
+    if (gone > 0 && recorder->state == RECORDER_STANDING_BY) {
+        recorder->crowded_out += (uint32_t)gone;
+        recorder->crowded_out_ms = now_ms(recorder);
+    } else if (recorder->state == RECORDER_ASKING) {
+        count_lost(recorder, (uint32_t)gone);
+    }
+    return recorder->kept.last_number;
 }
 
 static void on_message(void *owner, struct redis_link *link, struct span channel, struct span text)
 {
     struct recorder *recorder = owner;
     struct span task_id = task_id_of_key(channel, recorder->settings.config->redis_prefix);
+    const bool records = recorder->state == RECORDER_RECORDING && holds_lease(recorder);
+    struct span type, payload;
+    char why[128] = "the channel's name must end in a task id: 1 to 128 of A-Z a-z 0-9 . _ ~ : -";
 
-    if (!task_id.at) {
+    if (!is_running(recorder)) {
         return;
     }
-    if (recorder->state == RECORDER_RECORDING && holds_lease(recorder)) {
-        recorder_take(recorder, channel, task_id, text);
-    } else if (recorder->state == RECORDER_ASKING) {
-        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
-             SPAN_OF("nobody is known to hold the recorder's lease"));
+    if (!task_id.at || plain_message_parse(text, task_id, &type, &payload, why) != 0) {
+        if (records) {
+            drop(recorder, METRIC_RECORDER_DROPPED_INVALID, channel, SPAN_OF(why));
+        }
+        return;
+    }
+    const uint64_t number = keep(recorder, channel, type, payload);
+    if (records && record(recorder, number, channel, type, payload) < 0) {
+        kept_messages_settle(&recorder->kept, channel, number);
+        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, SPAN_OF("out of memory"));
+    }
+    update_pause(recorder);
+}
+
+/* ── Taking over ─────────────────────────────────────────────────────────────────────────────── */
+
+static void on_taken_over(void *context, const struct redis_answer *answer)
+{
+    struct recorder_message *message = context;
+    struct recorder *recorder = message->recorder;
+    struct span channel = {message->channel, message->channel_len};
+    char counts[32];
+    unsigned recorded = 0, refused = 0;
+
+    if (answer->kind == REDIS_VALUE) {
+        struct span text = redis_answer_text(answer);
+
+        snprintf(counts, sizeof(counts), "%.*s", (int)text.len, text.at ? text.at : "");
+        (void)sscanf(counts, "%u %u", &recorded, &refused);
+        metric_add(recorder->settings.metrics, METRIC_RECORDER_ACCEPTED, recorded);
+        metric_add(recorder->settings.metrics, METRIC_RECORDER_TAKEN_OVER, recorded);
+        for (; refused > 0; refused--) {
+            drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
+                 SPAN_OF("refused, as left by another recorder"));
+        }
+    } else if (answer->kind != REDIS_LOST) {
+        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, answer->error);
+    }
+    message_is_through(message, answer);
+}
+
+static int take_over_task(struct recorder *recorder, const struct kept_task *task)
+{
+    struct span channel = {task->channel, task->channel_len};
+    struct recorder_message *pending = recorder_message_new(recorder, channel, 0);
+    struct span argv[REDIS_ARGUMENTS_MAX] = {SPAN_OF("FCALL"), SPAN_OF("progress_take_over"),
+                                             SPAN_OF("1"), channel};
+    char ages[TASK_MESSAGE_TYPES][16];
+    int argc = 4, i = 0;
+
+    static_assert(4 + 3 * (TASK_MESSAGE_TYPES - 1) <= REDIS_ARGUMENTS_MAX,
+                  "a message of each type but reset");
+    if (!pending) {
+        return -ENOMEM;
+    }
+    LIST_EACH (link, &task->messages) {
+        const struct kept_message *message = CONTAINER_OF(link, struct kept_message, link);
+
+        snprintf(ages[i], sizeof(ages[i]), "%u", (unsigned)(now_ms(recorder) - message->at_ms));
+        argv[argc++] = SPAN_OF(task_message_type_name(message->type));
+        argv[argc++] = SPAN_OF(ages[i]);
+        i++;
+        argv[argc++] = (struct span){message->payload, message->payload_len};
+        pending->number = message->number;
+    }
+    int rc = redis_link_command(recorder->link, on_taken_over, pending, argc, argv);
+    if (rc < 0) {
+        mem_free(pending);
+        return rc;
+    }
+    recorder->in_flight++;
+    return 0;
+}
+
+/* Before anything that comes from now on. */
+static void take_over(struct recorder *recorder)
+{
+    if (now_ms(recorder) - recorder->crowded_out_ms < RECORDER_KEPT_MS) {
+        count_lost(recorder, recorder->crowded_out);
+    }
+    recorder->crowded_out = 0;
+    LIST_EACH (link, &recorder->kept.tasks) {
+        if (take_over_task(recorder, CONTAINER_OF(link, struct kept_task, link)) < 0) {
+            return; /* what stays is tried with the next lease, or counted */
+        }
+    }
+}
+
+static void begin_recording(struct recorder *recorder)
+{
+    const bool begins = recorder->state != RECORDER_RECORDING;
+
+    set_state(recorder, RECORDER_RECORDING);
+    if (begins) {
+        take_over(recorder);
+        update_pause(recorder);
     }
 }
 
@@ -316,6 +488,7 @@ static void on_down(void *owner, struct redis_link *link)
     struct recorder *recorder = owner;
 
     if (is_running(recorder)) {
+        leave_known(recorder);
         set_state(recorder, RECORDER_AWAY);
     }
 }
@@ -325,6 +498,7 @@ static void on_link_closed(void *owner, struct redis_link *link)
     struct recorder *recorder = owner;
 
     recorder->settings.on_closed(recorder->settings.owner);
+    kept_messages_deinit(&recorder->kept);
     mem_free(recorder);
 }
 
@@ -350,6 +524,7 @@ struct recorder *recorder_open(const struct recorder_settings *settings)
     snprintf(recorder->pattern, sizeof(recorder->pattern), "%s*", prefix);
     snprintf(recorder->holder, sizeof(recorder->holder), "%08x%08x%08x%08x", arc4random(),
              arc4random(), arc4random(), arc4random());
+    kept_messages_init(&recorder->kept);
     timer_init(&recorder->renewal, on_renewal);
     timer_init(&recorder->expiry, on_expiry);
     recorder->link = redis_link_open(&(struct redis_link_settings){.loop = settings->loop,

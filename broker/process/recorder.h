@@ -10,6 +10,11 @@
  * what is still on its way to Redis then is dropped with the link, since another may record by now,
  * and an old message must not come in behind a newer one. Who can't subscribe asks for no lease.
  *
+ * What the holder leaves when it ends, or when Redis doesn't answer it, is not lost: every recorder
+ * keeps the messages of the last RECORDER_KEPT_MS that it doesn't know to be recorded, the newest
+ * of each type of a task. Who gets the lease calls progress_take_over for each such task, which
+ * records what comes behind what the hash has. What nobody recorded in that time is counted.
+ *
  * Messages of a task keep their order: one connection, one command after the other. With
  * RECORDER_IN_FLIGHT_MAX of them under way no more are read. What can't be recorded is dropped,
  * counted and logged with its channel and what is wrong with it.
@@ -26,13 +31,14 @@
 
 #define RECORDER_LEASE_MS 3000
 #define RECORDER_RENEW_MS 1000
+#define RECORDER_KEPT_MS 6000 /* a lease, the next question for it, and what lags behind */
 #define RECORDER_FAREWELL_MS 1000
 #define RECORDER_IN_FLIGHT_MAX 4096
 
 /* The states
  *   AWAY          not subscribed: no link, or Redis refused; asks again each second
  *   SUBSCRIBING   PSUBSCRIBE was sent
- *   ASKING        subscribed; nobody is known to hold the lease, and messages are dropped
+ *   ASKING        subscribed; nobody is known to hold the lease
  *   STANDING_BY   another one held the lease less than RECORDER_LEASE_MS ago; messages are his
  *   RECORDING     holds the lease
  *   STOPPING      was told to stop, and gives the lease back; RECORDER_FAREWELL_MS at the most

@@ -114,8 +114,8 @@ static bool is_subscribe(struct span command)
 int redis_connection_send(struct redis_connection *connection, redis_answer_fn on_answer,
                           void *context, int argc, const struct span *argv)
 {
-    const char *arguments[8];
-    size_t lengths[8];
+    const char *arguments[REDIS_ARGUMENTS_MAX];
+    size_t lengths[REDIS_ARGUMENTS_MAX];
     char *command = NULL;
     int len, rc;
 

@@ -19,6 +19,8 @@
 #include "broker/net/stream.h"
 #include "broker/redis/redis_answer.h"
 
+#define REDIS_ARGUMENTS_MAX 20
+
 struct redis_connection;
 
 struct redis_connection_events {
@@ -59,8 +61,8 @@ int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
                           const struct redis_url *server,
                           const struct redis_connection_events *events) MUST_CHECK;
 
-/* Queues a command. 0: `on_answer` will be called, from redis_connection_close() at the latest; or
- * -ENOMEM, when it won't. */
+/* Queues a command of at most REDIS_ARGUMENTS_MAX arguments, its name included. 0: `on_answer` will
+ * be called, from redis_connection_close() at the latest; or -ENOMEM, when it won't. */
 int redis_connection_send(struct redis_connection *connection, redis_answer_fn on_answer,
                           void *context, int argc, const struct span *argv) MUST_CHECK;
 

@@ -73,7 +73,8 @@ bool redis_link_is_up(const struct redis_link *link);
 int redis_link_subscribe(struct redis_link *link, const char *command, struct span channel,
                          redis_answer_fn on_answer, void *context) MUST_CHECK;
 
-/* Any command that isn't about subscriptions; at most 8 arguments, the command's name included. */
+/* Any command that isn't about subscriptions; at most REDIS_ARGUMENTS_MAX arguments, its name
+ * included. */
 int redis_link_command(struct redis_link *link, redis_answer_fn on_answer, void *context, int argc,
                        const struct span *argv) MUST_CHECK;
 

@@ -824,6 +824,77 @@ def test_the_calls_about_life_say_how_they_are_called(db):
         assert lost(db, key).startswith("PROGRESS_INVALID the key must be")
 
 
+# ── Taking over ──────────────────────────────────────────────────────────────────────────────────
+
+def take_over(db, *messages, key="progress:1", age=0):
+    """The answer: how many were recorded and refused."""
+    reply = db.call("FCALL", "progress_take_over", 1, key,
+                    *(part for kind, payload in messages for part in (kind, age, payload)))
+    return reply if isinstance(reply, RespError) else tuple(map(int, reply.split()))
+
+
+def test_what_another_left_is_recorded_in_order_and_once(loaded, db):
+    left = [("stage_change", '{"fromStage":null,"toStage":"a"}'), ("progress_update", UPDATE),
+            ("complete", COMPLETE)]
+    assert take_over(db, *left) == (3, 0)
+    before = everything(db)
+    assert take_over(db, *left) == (0, 0)
+    assert everything(db) == before
+
+
+@pytest.mark.parametrize("recorded", [0, 1, 2, 3])
+def test_only_what_comes_behind_the_last_one_recorded_is(db, recorded):
+    left = [("progress_update", UPDATE), ("error", RETRYABLE), ("time_estimate", ESTIMATE)]
+    for kind, payload in left[:recorded]:
+        publish(db, payload, kind)
+    assert take_over(db, *left) == (3 - recorded, 0)
+
+
+def test_an_error_that_was_cleared_is_not_raised_again(db):
+    publish(db, RETRYABLE, "error")
+    publish(db, UPDATE)
+    assert take_over(db, ("error", RETRYABLE), ("progress_update", UPDATE)) == (0, 0)
+    assert "error" not in stored(db)
+
+
+def test_a_payload_with_white_space_or_a_timestamp_is_recognised(db):
+    for payload in (' {"percentage":40,"stage":"a"} ',
+                    '{"percentage":40,"stage":"a","timestamp":"2026-01-01T00:00:00Z"}'):
+        publish(db, payload)
+        assert take_over(db, ("progress_update", payload)) == (0, 0)
+
+
+def test_one_that_is_longer_by_a_member_is_another(db):
+    publish(db, '{"percentage":40,"stage":"a","own":1}')
+    assert take_over(db, ("progress_update", '{"percentage":40,"stage":"a"}')) == (1, 0)
+
+
+def test_what_is_invalid_or_comes_after_the_end_is_refused(db):
+    assert take_over(db, ("progress_update", "{}"), ("complete", COMPLETE),
+                     ("time_estimate", ESTIMATE)) == (1, 2)
+
+
+def test_what_came_before_a_reset_is_not_recorded_behind_it(db):
+    publish(db, FAILED, "error")
+    db.call("FCALL", "progress_reset", 1, "progress:1")
+    assert take_over(db, ("error", FAILED), age=5000) == (0, 0)
+    assert "error" not in stored(db)
+    assert take_over(db, ("progress_update", UPDATE), age=0) == (1, 0)
+
+
+def test_a_bad_call_to_take_over_is_refused(db):
+    for args in ([1, "progress:1"], [1, "progress:1", "complete", 1],
+                 [0, "complete", 1, COMPLETE]):
+        assert db.call("FCALL", "progress_take_over", *args).startswith("PROGRESS_INVALID call: ")
+    assert take_over(db, ("x", "{}")).startswith("PROGRESS_INVALID each message")
+    for age in ("x", "-1", "1.5", "", "9" * 10):
+        assert take_over(db, ("complete", COMPLETE), age=age).startswith(
+            "PROGRESS_INVALID each message")
+    assert take_over(db, ("complete", COMPLETE), key="progress:!x").startswith(
+        "PROGRESS_INVALID the key")
+    assert everything(db) == {}
+
+
 # ── The recorder's lease ─────────────────────────────────────────────────────────────────────────
 
 def lease(db, holder, milliseconds, key="progress:!recorder"):
@@ -930,7 +1001,7 @@ def test_the_library_survives_a_flush_of_data_and_lists_its_functions(loaded, db
     db.call("FLUSHALL")
     listed = loaded.cli("FUNCTION", "LIST")
     for name in ("progress_publish", "progress_reset", "progress_alive", "progress_lost",
-                 "progress_lease"):
+                 "progress_lease", "progress_take_over"):
         assert name in listed
 
 

@@ -129,13 +129,22 @@ def test_what_comes_after_the_end_is_dropped_and_logged(recording, redis):
     assert recording.metrics()['progressd_recorder_messages_dropped_total{reason="other"}'] >= 1
 
 
-@pytest.mark.parametrize("channel", ["progress:", "progress:a b", "progress:!recorder",
-                                     "progress:" + "x" * 129, "other:1"])
-def test_channels_that_are_no_tasks_are_passed_over(recording, redis, channel):
-    redis.cli("PUBLISH", channel, "nonsense")
+@pytest.mark.parametrize("channel", ["progress:", "progress:a b", "progress:jobs/2026/42",
+                                     "progress:" + "x" * 129])
+def test_a_channel_that_names_no_task_is_counted_and_logged(recording, redis, channel):
+    name = 'progressd_recorder_messages_dropped_total{reason="invalid"}'
+    before = recording.metrics()[name]
+    redis.cli("PUBLISH", channel, '{"type":"complete","payload":{"resultUrl":"","duration":1}}')
+    lines = eventually(lambda: recording.logged(msg="message dropped", channel=channel))
+    assert "task id" in lines[0]["why"]
+    assert recording.metrics()[name] == before + 1
+
+
+def test_channels_of_others_are_passed_over(recording, redis):
+    redis.cli("PUBLISH", "other:1", "nonsense")
     publish(redis, "after", "progress_update", update(1))
     eventually(lambda: recorded(redis, "after"))
-    assert recording.logged(msg="message dropped", channel=channel) == []
+    assert recording.logged(msg="message dropped", channel="other:1") == []
 
 
 def test_a_flood_of_invalid_messages_is_counted_and_not_all_logged(recording, redis):
@@ -250,7 +259,8 @@ def test_who_slept_over_its_lease_records_nothing_any_more(brokers, redis):
     publish(redis, "42", "progress_update", update(3), prefix="sleep:")
     eventually(lambda: percentage(redis, "42", "sleep:") == 3)
     assert holder.metrics()["progressd_recorder_messages_accepted_total"] == 0
-    assert other.metrics()["progressd_recorder_messages_accepted_total"] == 2
+    assert other.metrics()["progressd_recorder_messages_accepted_total"] == 3
+    assert other.metrics()["progressd_recorder_messages_taken_over_total"] == 1
 
 
 def test_what_is_under_way_when_the_lease_ends_goes_down_with_the_link(place):
@@ -269,7 +279,38 @@ def test_what_is_under_way_when_the_lease_ends_goes_down_with_the_link(place):
             eventually(stands_still_with_messages_under_way, 30)
             redis.cont()
             eventually(lambda: is_recording(server))
-        assert any("lost on the way" in why for why in drops(server, "42"))
+        # It has kept the newest, and takes up what Redis has not.
+        publish(redis, "42", "complete", {"resultUrl": "/r", "duration": 1})
+        eventually(lambda: recorded(redis, "42", "complete"))
+
+
+@pytest.mark.deadline(180)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_no_end_is_lost_when_the_node_that_records_stops(place, how):
+    """Jobs end all the while, by plain PUBLISH, and nobody tells them that nobody listens."""
+    count = 600
+    with RedisServer(place / "redis") as redis, Resp(redis.connect()) as job, \
+            Broker(place / "a", redis.url, workers=1) as first, \
+            Broker(place / "b", redis.url, workers=1) as second:
+        eventually(lambda: is_recording(first) or is_recording(second))
+        holder, other = sorted((first, second), key=is_recording, reverse=True)
+        for i in range(count):
+            if i == count // 3:
+                if how == signal.SIGTERM:
+                    holder.process.send_signal(how)
+                else:
+                    holder.kill()
+            job.call("PUBLISH", f"progress:{i}", json.dumps(
+                {"type": "complete", "payload": {"resultUrl": f"/r/{i}", "duration": 1}}))
+            time.sleep(0.01)  # so that it takes longer than the lease
+        eventually(lambda: is_recording(other), LEASE_SECONDS + 5)
+        def missing():
+            found = job.pipeline([("HEXISTS", f"progress:{i}", "complete") for i in range(count)])
+            return [i for i in range(count) if not found[i]]
+        eventually(lambda: missing() == [], 10, "ends are missing")
+        if how == signal.SIGKILL:
+            assert other.metrics()["progressd_recorder_messages_taken_over_total"] > 0
+        assert other.metrics()['progressd_recorder_messages_dropped_total{reason="other"}'] == 0
 
 
 def test_a_clean_stop_gives_the_lease_back(brokers, redis):

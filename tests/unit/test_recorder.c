@@ -148,7 +148,7 @@ Test(recorder, leaves_messages_to_the_one_who_holds_the_lease)
     tear_down(&fixture);
 }
 
-Test(recorder, counts_what_comes_while_nobody_is_known_to_hold_the_lease)
+Test(recorder, counts_what_nobody_is_known_to_have_recorded_in_time)
 {
     struct fixture fixture;
 
@@ -157,7 +157,60 @@ Test(recorder, counts_what_comes_while_nobody_is_known_to_hold_the_lease)
     pass(&fixture, TIMER_WHEEL_TICK_MS);
     expect_state(&fixture, RECORDER_ASKING);
     publish(&fixture, "a", MESSAGE);
-    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 1);
+    publish(&fixture, "b", MESSAGE);
+    pass(&fixture, RECORDER_KEPT_MS - RECORDER_RENEW_MS);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 0);
+    pass(&fixture, 2 * RECORDER_RENEW_MS);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 2);
+    tear_down(&fixture);
+}
+
+/* How often a function was called so far. */
+static int calls(const struct fixture *fixture, const char *function)
+{
+    int n = 0;
+
+    for (const char *at = fixture->redis.log; (at = strstr(at, function)); at++) {
+        n++;
+    }
+    return n;
+}
+
+Test(recorder, takes_over_what_another_left)
+{
+    struct fixture fixture;
+
+    set_up_away(&fixture);
+    scripted_redis_say(&fixture.redis, "FCALL progress_lease", ":0\r\n");
+    scripted_redis_say(&fixture.redis, "FCALL progress_take_over", "$3\r\n1 0\r\n");
+    pass(&fixture, TIMER_WHEEL_TICK_MS);
+    publish(&fixture, "old", MESSAGE);
+    pass(&fixture, RECORDER_KEPT_MS + RECORDER_RENEW_MS);
+    publish(&fixture, "a", MESSAGE);
+    publish(&fixture, "a", MESSAGE);
+    publish(&fixture, "b", MESSAGE);
+    scripted_redis_say(&fixture.redis, "FCALL progress_lease", NULL);
+    pass(&fixture, RECORDER_RENEW_MS);
+    expect_state(&fixture, RECORDER_RECORDING);
+    cr_assert_eq(calls(&fixture, "progress_take_over"), 2);
+    cr_assert_eq(calls(&fixture, "progress_publish"), 0);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_TAKEN_OVER), 2);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACCEPTED), 2);
+    pass(&fixture, 2 * RECORDER_KEPT_MS);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 0);
+    tear_down(&fixture);
+}
+
+Test(recorder, takes_over_nothing_that_it_recorded_itself)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    publish(&fixture, "a", MESSAGE);
+    scripted_redis_hang_up(&fixture.redis);
+    pass(&fixture, 500);
+    expect_state(&fixture, RECORDER_RECORDING);
+    cr_assert_eq(calls(&fixture, "progress_take_over"), 0);
     tear_down(&fixture);
 }
 
@@ -166,6 +219,7 @@ Test(recorder, gets_the_lease_again_from_a_redis_that_left_its_commands_without_
     struct fixture fixture;
 
     set_up(&fixture);
+    scripted_redis_say(&fixture.redis, "FCALL progress_take_over", "$3\r\n1 0\r\n");
     fixture.redis.mute_commands = true;
     for (int i = 0; i < 4; i++) {
         publish(&fixture, "a", MESSAGE); /* so that the subscription is busy */
@@ -173,14 +227,25 @@ Test(recorder, gets_the_lease_again_from_a_redis_that_left_its_commands_without_
     }
     cr_assert_eq(count(&fixture, METRIC_RECORDER_ACTIVE), 0);
     cr_assert_eq(count(&fixture, METRIC_LINK_LOSSES), 1);
-    cr_assert_geq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 3,
-                  "what was under way is counted");
-    scripted_redis_unmute(&fixture.redis);
-    /* An attempt that was under way still has its deadline before it. */
-    pass(&fixture, 12000);
+    scripted_redis_hang_up(&fixture.redis); /* the attempt under way, which would take its time */
+    fixture.redis.mute_commands = false;
+    pass(&fixture, 600);
     expect_state(&fixture, RECORDER_RECORDING);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_TAKEN_OVER), 1, "what was under way is not lost");
     publish(&fixture, "a", MESSAGE);
-    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACCEPTED), 1);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_ACCEPTED), 2);
+    tear_down(&fixture);
+}
+
+Test(recorder, counts_what_it_left_under_way_for_too_long)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    fixture.redis.mute_commands = true;
+    publish(&fixture, "a", MESSAGE);
+    pass(&fixture, RECORDER_KEPT_MS + 2 * RECORDER_RENEW_MS);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 1);
     tear_down(&fixture);
 }
 
@@ -252,9 +317,11 @@ Test(recorder, counts_what_it_drops_by_who_is_at_fault)
     set_up(&fixture);
     publish(&fixture, "a", "nonsense");
     cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_INVALID), 1);
+    publish(&fixture, "jobs/2026/42", MESSAGE);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_INVALID), 2);
     scripted_redis_say(&fixture.redis, "FCALL progress_publish", "-PROGRESS_INVALID no\r\n");
     publish(&fixture, "a", MESSAGE);
-    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_INVALID), 2);
+    cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_INVALID), 3);
     scripted_redis_say(&fixture.redis, "FCALL progress_publish", "-OOM no\r\n");
     publish(&fixture, "a", MESSAGE);
     cr_assert_eq(count(&fixture, METRIC_RECORDER_DROPPED_OTHER), 1);
