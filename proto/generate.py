@@ -64,6 +64,8 @@ def header(protocol):
     ]
     out += ["/* What a client may say. */"]
     out += c_enum("client_type", "CLIENT", protocol["client"], "CLIENT_TYPES")
+    *others, last = protocol["client"]
+    out += [f"#define CLIENT_TYPE_NAMES {quoted(', '.join(others) + ' or ' + last)}", ""]
     out += c_switch("const char *", "client_type_name", "enum client_type",
                     [(constant("CLIENT", k), quoted(k)) for k in protocol["client"]], "NULL")
 

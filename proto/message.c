@@ -108,7 +108,7 @@ static int read_type(struct reading *reading)
         }
     }
     return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
-                          "type must be subscribe, unsubscribe, get_state or ping");
+                          "type must be " CLIENT_TYPE_NAMES);
 }
 
 /* ── The tasks it names ──────────────────────────────────────────────────────────────────────── */

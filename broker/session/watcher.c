@@ -12,6 +12,9 @@
  * nothing for it. */
 #define INDEX_FROM 16
 
+/* Bytes of `subscribed` that are made for one client at once, or one more. */
+#define ANSWERS_MAX 16384
+
 #define UNAVAILABLE_TEXT "the task's state is out of reach, try again"
 
 /* One subscription. */
@@ -21,6 +24,9 @@ struct watching {
     struct list link;    /* in watcher->watchings */
     struct list pending; /* in watcher->pending, or alone */
     struct token *token;
+    uint32_t answers;     /* requests that `subscribed` and the state are still due for */
+    uint64_t answer_n;    /* from where the state is due then */
+    struct bytes *answer; /* a frame with `subscribed`, from collecting it until it is taken */
 };
 
 static uint64_t now_ms(const struct watcher *watcher)
@@ -85,14 +91,12 @@ static void say_unsubscribed(struct watcher *watcher, const char *task_id, const
     say(watcher, &text);
 }
 
-static void say_subscribed(struct watching *watching)
+static void write_subscribed(struct text *text, const struct watching *watching)
 {
     const struct task *task = watching->subscription.task;
-    struct text text = TEXT_EMPTY;
 
-    message_subscribed(&text, task->id, task->rev.n > 0 ? &task->rev : NULL, task_stages(task),
+    message_subscribed(text, task->id, task->rev.n > 0 ? &task->rev : NULL, task_stages(task),
                        watching->token->expires_us / 1000);
-    say(watching->watcher, &text);
 }
 
 /* ── Subscriptions ───────────────────────────────────────────────────────────────────────────── */
@@ -158,6 +162,7 @@ static void forget(struct watching *watching)
     }
     metric_sub(watcher->front->metrics, METRIC_SUBSCRIPTIONS, 1);
     token_unref(watching->token);
+    bytes_unref(watching->answer);
     mem_free(watching);
 }
 
@@ -185,42 +190,44 @@ static void on_news(struct subscription *subscription)
     connection_wake(watching->watcher->connection);
 }
 
-/* The answer to subscribe and get_state: what there is, and then the state from sent_n on. */
-static void answer_with_state(struct watching *watching)
-{
-    say_subscribed(watching);
-    if (watching->subscription.task->rev.n == 0) {
-        watching->subscription.sent_n = TASK_NOTHING;
-    }
-    on_news(&watching->subscription);
-}
-
-static void on_ready(struct subscription *subscription)
-{
-    answer_with_state(CONTAINER_OF(subscription, struct watching, subscription));
-}
-
-static void on_failed(struct subscription *subscription)
-{
-    struct watching *watching = CONTAINER_OF(subscription, struct watching, subscription);
-
-    say_error(watching->watcher, subscription->task->id, ERROR_UNAVAILABLE, UNAVAILABLE_TEXT);
-    index_remove(watching);
-    forget(watching);
-}
-
-static const struct subscription_events subscription_events = {
-    .on_ready = on_ready,
-    .on_news = on_news,
-    .on_failed = on_failed,
-};
-
 /* From where the client is sent messages: from its rev on, if that is of this run. A client that
  * has seen more than this worker is left there. */
 static uint64_t start_of(const struct client_task *wanted)
 {
     return wanted->has_rev ? wanted->rev.n : 0;
 }
+
+/* A subscribe or get_state is to be answered: with `subscribed` and then the state. Both are made
+ * when they can be written, so that a client that asks for much and doesn't read holds nothing. */
+static void owe_answer(struct watching *watching, const struct client_task *wanted)
+{
+    const uint64_t start_n = start_of(wanted);
+
+    if (watching->answers == 0 || start_n < watching->answer_n) {
+        watching->answer_n = start_n;
+    }
+    watching->answers++;
+    if (watching->subscription.ready) {
+        on_news(&watching->subscription);
+    } /* else: when it is */
+}
+
+static void on_failed(struct subscription *subscription)
+{
+    struct watching *watching = CONTAINER_OF(subscription, struct watching, subscription);
+
+    for (; watching->answers > 0; watching->answers--) {
+        say_error(watching->watcher, subscription->task->id, ERROR_UNAVAILABLE, UNAVAILABLE_TEXT);
+    }
+    index_remove(watching);
+    forget(watching);
+}
+
+static const struct subscription_events subscription_events = {
+    .on_ready = on_news,
+    .on_news = on_news,
+    .on_failed = on_failed,
+};
 
 static void say_hub_refused(struct watcher *watcher, const char *task_id, int rc)
 {
@@ -244,7 +251,6 @@ static void watch(struct watcher *watcher, const struct client_task *wanted, str
     watching->watcher = watcher;
     watching->token = token_ref(token);
     watching->subscription.events = &subscription_events;
-    watching->subscription.sent_n = start_of(wanted);
     list_init(&watching->link);
     list_init(&watching->pending);
     list_append(&watcher->watchings, &watching->link);
@@ -262,19 +268,29 @@ static void watch(struct watcher *watcher, const struct client_task *wanted, str
         connection_send(watcher->connection, NULL);
         return;
     }
-    if (rc == HUB_READY) {
-        answer_with_state(watching);
-    }
+    owe_answer(watching, wanted);
 }
 
 static void renew(struct watching *watching, const struct client_task *wanted, struct token *token)
 {
     token_unref(watching->token);
     watching->token = token_ref(token);
-    if (watching->subscription.ready) {
-        watching->subscription.sent_n = start_of(wanted);
-        answer_with_state(watching);
-    } /* else: on_ready is about to say the same */
+    owe_answer(watching, wanted);
+}
+
+/* The client is told, after the answers that it is owed. */
+static void end_subscription(struct watching *watching, const char *reason)
+{
+    struct watcher *watcher = watching->watcher;
+
+    for (; watching->subscription.ready && watching->answers > 0; watching->answers--) {
+        struct text text = TEXT_EMPTY;
+
+        write_subscribed(&text, watching);
+        say(watcher, &text);
+    }
+    say_unsubscribed(watcher, watching->subscription.task->id, reason);
+    unwatch(watching);
 }
 
 /* ── The client's requests ───────────────────────────────────────────────────────────────────── */
@@ -339,8 +355,7 @@ static void unsubscribe(struct request *request, const struct client_task *wante
         say_not_subscribed(request->watcher, wanted->task_id);
         return;
     }
-    say_unsubscribed(request->watcher, wanted->task_id, UNSUBSCRIBED_CLIENT_REQUEST);
-    unwatch(watching);
+    end_subscription(watching, UNSUBSCRIBED_CLIENT_REQUEST);
 }
 
 static void get_state(struct request *request, const struct client_task *wanted)
@@ -349,10 +364,9 @@ static void get_state(struct request *request, const struct client_task *wanted)
 
     if (!watching) {
         say_not_subscribed(request->watcher, wanted->task_id);
-    } else if (watching->subscription.ready) {
-        watching->subscription.sent_n = start_of(wanted);
-        answer_with_state(watching);
-    } /* else: on_ready is about to say the same */
+    } else {
+        owe_answer(watching, wanted);
+    }
 }
 
 static void ping(struct watcher *watcher, const struct client_message *message)
@@ -447,45 +461,106 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
 
 /* ── The tasks' messages ─────────────────────────────────────────────────────────────────────── */
 
+/* Makes the frame of the `subscribed` that is due. How long it is; 0 when out of memory: then it is
+ * tried again soon. */
+static uint32_t make_answer(struct watching *watching)
+{
+    struct text text = TEXT_EMPTY;
+
+    bytes_unref(TAKE(watching->answer));
+    write_subscribed(&text, watching);
+    if (!text_failed(&text)) {
+        watching->answer = ws_frame_new(WS_TEXT, text.data, (uint32_t)text.len);
+    }
+    text_deinit(&text);
+    if (!watching->answer) {
+        tick_by(watching->watcher, now_ms(watching->watcher));
+        return 0;
+    }
+    return watching->answer->len;
+}
+
+/* What the client has once it was sent the answer that is due. */
+static uint64_t n_of_answer(const struct watching *watching)
+{
+    return watching->subscription.task->rev.n > 0 ? watching->answer_n : TASK_NOTHING;
+}
+
+/* The frames that follow in the task. How many. */
+static size_t collect_task(struct watching *watching, struct connection_frame *frames, size_t max)
+{
+    const uint64_t after_n =
+        watching->answers > 0 ? n_of_answer(watching) : watching->subscription.sent_n;
+    struct task_frame found[CONNECTION_BATCH];
+    uint32_t left_out;
+    const size_t count = task_collect(watching->subscription.task, after_n, found, max, &left_out);
+
+    metric_add(watching->watcher->front->metrics, METRIC_MESSAGES_SUPERSEDED, left_out);
+    for (size_t i = 0; i < count; i++) {
+        frames[i] = (struct connection_frame){found[i].frame, watching, found[i].n};
+    }
+    return count;
+}
+
 size_t watcher_collect(struct watcher *watcher, struct connection_frame *frames, size_t max)
 {
-    size_t count = 0;
+    size_t count = 0, made = 0;
 
     LIST_EACH (link, &watcher->pending) {
         struct watching *watching = CONTAINER_OF(link, struct watching, pending);
-        struct task_frame found[CONNECTION_BATCH];
-        uint32_t left_out;
-        size_t n;
+        const size_t before = count;
 
-        if (max - count < TASK_MESSAGE_TYPES) {
+        if (max - count < TASK_MESSAGE_TYPES + 1 || made >= ANSWERS_MAX) {
             break;
         }
-        n = task_collect(watching->subscription.task, watching->subscription.sent_n, found,
-                         max - count, &left_out);
-        metric_add(watcher->front->metrics, METRIC_MESSAGES_SUPERSEDED, left_out);
-        if (n == 0) {
-            list_remove(&watching->pending);
+        if (watching->answers > 0) {
+            const uint32_t len = make_answer(watching);
+
+            if (len == 0) {
+                continue;
+            }
+            made += len;
+            frames[count++] = (struct connection_frame){watching->answer, watching, 0};
         }
-        for (size_t i = 0; i < n; i++) {
-            frames[count++] = (struct connection_frame){found[i].frame, watching, found[i].n};
+        count += collect_task(watching, frames + count, max - count);
+        if (count == before) {
+            list_remove(&watching->pending);
         }
     }
     return count;
 }
 
+static void taken_answer(struct watching *watching)
+{
+    watching->subscription.sent_n = n_of_answer(watching);
+    watching->answers--;
+    bytes_unref(TAKE(watching->answer));
+}
+
+static void count_delivery(struct watcher *watcher, uint64_t n)
+{
+    const uint64_t now = wall_clock_us();
+
+    metric_add(watcher->front->metrics, METRIC_MESSAGES_DELIVERED, 1);
+    if (now > n) {
+        metrics_histogram_observe(&watcher->front->metrics->histograms[HISTOGRAM_DELIVERY_DELAY],
+                                  now - n);
+    }
+}
+
 void watcher_taken(struct watcher *watcher, const struct connection_frame *frame)
 {
     struct watching *watching = frame->context;
-    const uint64_t now = wall_clock_us();
 
-    watching->subscription.sent_n = frame->n;
-    if (frame->n >= watching->subscription.task->rev.n) {
-        list_remove(&watching->pending);
+    if (frame->frame == watching->answer) {
+        taken_answer(watching);
+    } else {
+        watching->subscription.sent_n = frame->n;
+        count_delivery(watcher, frame->n);
     }
-    metric_add(watcher->front->metrics, METRIC_MESSAGES_DELIVERED, 1);
-    if (now > frame->n) {
-        metrics_histogram_observe(&watcher->front->metrics->histograms[HISTOGRAM_DELIVERY_DELAY],
-                                  now - frame->n);
+    if (watching->answers == 0 &&
+        watching->subscription.sent_n >= watching->subscription.task->rev.n) {
+        list_remove(&watching->pending);
     }
 }
 
@@ -525,8 +600,7 @@ static void expire_tokens(struct watcher *watcher)
         struct watching *watching = CONTAINER_OF(link, struct watching, link);
 
         if (watching->token->valid_until_us <= now_us) {
-            say_unsubscribed(watcher, watching->subscription.task->id, UNSUBSCRIBED_TOKEN_EXPIRED);
-            unwatch(watching);
+            end_subscription(watching, UNSUBSCRIBED_TOKEN_EXPIRED);
         }
     }
 }
@@ -556,6 +630,9 @@ void watcher_tick(struct watcher *watcher)
     if (now >= watcher->ping_ms) {
         connection_send(watcher->connection, ws_frame_new(WS_PING, "", 0));
         watcher->ping_ms = next_ping(watcher);
+    }
+    if (!list_is_empty(&watcher->pending)) {
+        connection_wake(watcher->connection); /* memory may have run out before */
     }
     if (watcher->resume_ms > 0 && now >= watcher->resume_ms) {
         watcher->resume_ms = 0;

@@ -5,9 +5,10 @@
  *            connection_send(); frames of tasks, when they are collected (connection.c)
  * Owns       its subscriptions and their tokens
  *
- * What it is told alone (subscribed, pong, errors) is queued by the connection. A task's messages
- * are not: a subscription that has news is put in `pending`, and at the turn's end its frames are
- * collected from where it is, in the order of revs.
+ * What it is told alone (pong, errors, unsubscribed) is queued by the connection. A task's messages
+ * are not, nor is `subscribed`: a subscription that has news, or owes an answer, is put in
+ * `pending`, and at the turn's end its frames are collected: the answer, and then what comes from
+ * where the subscription is, in the order of revs.
  */
 #ifndef PROGRESSD_BROKER_SESSION_WATCHER_H
 #define PROGRESSD_BROKER_SESSION_WATCHER_H
