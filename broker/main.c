@@ -146,43 +146,24 @@ static void settle_descriptors(struct config *config)
         at_most(config->max_connections == 0 ? UINT32_MAX : config->max_connections, clients);
 }
 
-/* Each line of `text` is a warning of its own. */
-static void log_warnings(const struct text *text)
-{
-    const char *line = text->data;
-
-    while (line && *line) {
-        const size_t len = strcspn(line, "\n");
-
-        log_event(LOG_WARN, "config", "warning", LOG_SPAN("why", line, len));
-        line += len + (line[len] == '\n');
-    }
-}
-
 static int out_of_memory(void)
 {
     fputs("progressd: out of memory\n", stderr);
     return EXIT_FAILURE;
 }
 
-/* Without a configured key there is one in the state directory. 0 or the exit status. */
-static int provide_key(struct config *config)
+/* Without a configured key there is one in the state directory. 0, or as config_load(). */
+static int provide_key(struct config *config, struct text *message)
 {
-    CLEANUP(text_deinit) struct text message = TEXT_EMPTY;
     struct text command = TEXT_EMPTY;
     bool made;
-    int r;
 
     if (config->jwt_keys.count > 0) {
         return 0;
     }
-    r = config_ensure_key(config, &made, &message);
-    if (r < 0) {
-        return out_of_memory();
-    }
-    if (r == CONFIG_INVALID) {
-        fprintf(stderr, "progressd: %s", message.data);
-        return EXIT_USAGE;
+    int rc = config_ensure_key(config, &made, message);
+    if (rc) {
+        return rc;
     }
     text_printf(&command, "progressctl token TASK --state-dir %s", config->state_dir);
     log_event(
@@ -194,15 +175,36 @@ static int provide_key(struct config *config)
     return 0;
 }
 
-static int supervise(struct config *config, const struct text *warnings)
-{
-    int status;
+/* What the program was started with, for as long as it lives. */
+static struct {
+    int argc;
+    char **argv, **environment;
+} started_with;
 
-    log_configure(config->log_level, config->log_format, "supervisor");
-    log_warnings(warnings);
+static int read_configuration(struct config **ret_config, struct text *message)
+{
+    return config_load(started_with.argc, started_with.argv, started_with.environment, ret_config,
+                       message);
+}
+
+/* What depends on the machine. 0, or as config_load(). */
+static int complete(struct config *config, struct text *message)
+{
     settle_descriptors(config);
-    status = provide_key(config);
-    return status != 0 ? status : supervisor_run(config);
+    return provide_key(config, message);
+}
+
+/* The configuration of a reload. 0, or as config_load(). */
+static int load_again(struct config **ret_config, struct text *message)
+{
+    CLEANUP(config_free_at) struct config *config = NULL;
+    int rc = read_configuration(&config, message);
+
+    rc = rc ? rc : complete(config, message);
+    if (rc == 0) {
+        *ret_config = TAKE(config);
+    }
+    return rc;
 }
 
 /* What the options that end the program at once print. */
@@ -232,35 +234,50 @@ static void forget_variables(void)
     }
 }
 
-/* Copies of the arguments, for as long as the process lives. NULL when out of memory. */
-static char **copy_arguments(int argc, char **argv)
+/* Keeps copies of the arguments, and the environment's entries. 0 or -ENOMEM. */
+static int keep(int argc, char **argv)
 {
-    static char **copies;
+    size_t variables = 0;
 
-    copies = mem_zalloc((size_t)argc + 1, sizeof(*copies));
-    for (int i = 0; copies && i < argc; i++) {
-        copies[i] = mem_strndup(argv[i], strlen(argv[i]));
-        if (!copies[i]) {
-            return NULL;
+    while (environ[variables]) {
+        variables++;
+    }
+    started_with.argc = argc;
+    started_with.argv = mem_zalloc((size_t)argc + 1, sizeof(*argv));
+    started_with.environment = mem_zalloc(variables + 1, sizeof(*environ));
+    if (!started_with.argv || !started_with.environment) {
+        return -ENOMEM;
+    }
+    memcpy(started_with.environment, environ, variables * sizeof(*environ));
+    for (int i = 0; i < argc; i++) {
+        started_with.argv[i] = mem_strndup(argv[i], strlen(argv[i]));
+        if (!started_with.argv[i]) {
+            return -ENOMEM;
         }
     }
-    return copies;
+    return 0;
 }
 
 static int run(int argc, char **argv)
 {
-    CLEANUP(config_free_at) struct config *config = NULL;
     CLEANUP(text_deinit) struct text message = TEXT_EMPTY;
-    char **arguments = copy_arguments(argc, argv);
+    CLEANUP(config_free_at) struct config *config = NULL;
 
-    if (!arguments) {
+    if (keep(argc, argv) < 0) {
         return out_of_memory();
     }
     config_cover_secrets(argc, argv);
-    switch (config_load(argc, arguments, environ, &config, &message)) {
+    int rc = read_configuration(&config, &message);
+    forget_variables();
+    if (rc == 0) {
+        log_configure(config->log_level, config->log_format, "supervisor");
+        log_lines(LOG_WARN, "config", "warning", message.data);
+        text_deinit(&message);
+        rc = complete(config, &message);
+    }
+    switch (rc) {
     case 0:
-        forget_variables();
-        return supervise(config, &message);
+        return supervisor_run(TAKE(config), load_again);
     case CONFIG_HELP:
     case CONFIG_VERSION:
         return print(stdout, &message, EXIT_SUCCESS);

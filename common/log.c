@@ -336,6 +336,16 @@ void log_write(enum log_level level, const char *module, const char *message,
     errno = saved_errno;
 }
 
+void log_lines(enum log_level level, const char *module, const char *message, const char *text)
+{
+    while (text && *text) {
+        size_t len = strcspn(text, "\n");
+
+        log_event(level, module, message, LOG_SPAN("why", text, len));
+        text += len + (text[len] == '\n');
+    }
+}
+
 /* ── What was left out ───────────────────────────────────────────────────────────────────────── */
 
 #define MODULE "log"

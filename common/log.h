@@ -56,6 +56,9 @@ struct log_field {
 void log_write(enum log_level level, const char *module, const char *message,
                const struct log_field *fields);
 
+/* Writes a line for each line of `text` (NULL: none), which is its field `why`. */
+void log_lines(enum log_level level, const char *module, const char *message, const char *text);
+
 /* Says how many lines were left out or lost, some seconds after the first of them. To be called
  * about once a second, and costs nothing while there is nothing to say. */
 void log_tick(void);

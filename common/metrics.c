@@ -319,22 +319,22 @@ static void write_histogram(struct text *text, const struct metrics_page *page,
 }
 
 static void write_worker_connections(struct text *text, const struct metrics_page *page,
-                                     uint32_t workers)
+                                     const uint32_t *slots, uint32_t workers)
 {
     static const char name[] = "progressd_worker_connections";
     write_head(text, name, "gauge", "Open client connections of each worker.");
     for (uint32_t i = 0; i < workers; i++) {
-        text_printf(text, "%s{worker=\"%" PRIu32 "\"} %" PRIu64 "\n", name, i,
-                    metric_read(metrics_slot(page, i), METRIC_CONNECTIONS));
+        text_printf(text, "%s{worker=\"%" PRIu32 "\"} %" PRIu64 "\n", name, slots[i],
+                    metric_read(metrics_slot(page, slots[i]), METRIC_CONNECTIONS));
     }
 }
 
-void metrics_write_prometheus(struct text *text, const struct metrics_page *page, uint32_t workers)
+void metrics_write_prometheus(struct text *text, const struct metrics_page *page,
+                              const uint32_t *slots, uint32_t workers)
 {
-    assert(workers <= page->slots);
     write_metrics(text, page);
     for (unsigned i = 0; i < HISTOGRAM_COUNT; i++) {
         write_histogram(text, page, (enum histogram)i);
     }
-    write_worker_connections(text, page, workers);
+    write_worker_connections(text, page, slots, workers);
 }

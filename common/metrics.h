@@ -96,8 +96,9 @@ enum metric metric_of_close_code(unsigned code);
 enum metric metric_of_http_status(unsigned status);
 
 /* Appends everything in Prometheus' text format 0.0.4: the sums over all slots, then the
- * connections of each of the slots 0 … `workers` - 1, which are the workers'. */
-void metrics_write_prometheus(struct text *text, const struct metrics_page *page, uint32_t workers);
+ * connections of each of the `workers` slots of a list. */
+void metrics_write_prometheus(struct text *text, const struct metrics_page *page,
+                              const uint32_t *slots, uint32_t workers);
 
 static inline uint64_t metric_read(const struct metrics_slot *slot, enum metric metric)
 {

@@ -64,7 +64,7 @@ static void touch(struct client *client, uint64_t deadline_in_ms)
 static void answer_metrics(struct node *node, struct http_response *response, struct text *body)
 {
     response->content_type = METRICS_TYPE;
-    metrics_write_prometheus(body, node->page, node->config->workers);
+    node_write_metrics(node, body);
 }
 
 static void answer_health(struct node *node, struct http_response *response, struct text *body)

@@ -13,10 +13,11 @@ static uint64_t gauge(const struct node *node, uint32_t slot, enum metric metric
 /* How many workers' slots have the gauge above zero. */
 static uint32_t count_workers(const struct node *node, enum metric metric)
 {
+    const struct generation *generation = node->generation;
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < node->config->workers; i++) {
-        count += gauge(node, i, metric) > 0;
+    for (uint32_t i = 0; i < generation->workers; i++) {
+        count += gauge(node, generation->children[i].slot, metric) > 0;
     }
     return count;
 }
@@ -25,8 +26,8 @@ static uint32_t count_ready(const struct node *node)
 {
     uint32_t count = 0;
 
-    for (uint32_t i = 0; i < node->config->workers; i++) {
-        count += node->workers[i].state == CHILD_READY;
+    for (uint32_t i = 0; i < node->generation->workers; i++) {
+        count += node->generation->children[i].state == CHILD_READY;
     }
     return count;
 }
@@ -35,7 +36,7 @@ static uint32_t count_ready(const struct node *node)
 
 enum node_readiness node_readiness(struct node *node, const char **ret_why)
 {
-    const uint32_t workers = node->config->workers;
+    const uint32_t workers = node->generation->workers;
     const uint32_t links_up = count_workers(node, METRIC_LINKS_UP);
     /* A counter, so a link that came and went since the last question counts. */
     const bool all_had_link = count_workers(node, METRIC_LINK_CONNECTS) == workers;
@@ -46,13 +47,32 @@ enum node_readiness node_readiness(struct node *node, const char **ret_why)
                : !node->had_redis                                        ? "no link to Redis yet"
                : count_ready(node) == 0                                  ? "no worker runs"
                : count_workers(node, METRIC_ACCEPTING_PAUSED) == workers ? "accepting is paused"
-               : links_up == 0 && node->config->ready_needs_redis        ? "no link to Redis"
-                                                                         : NULL;
+               : links_up == 0 && node->generation->config->ready_needs_redis ? "no link to Redis"
+                                                                              : NULL;
     if (*ret_why) {
         return NODE_NOT_READY;
     }
     *ret_why = links_up < workers ? "degraded" : "ready";
     return links_up < workers ? NODE_DEGRADED : NODE_READY;
+}
+
+/* ── Metrics ─────────────────────────────────────────────────────────────────────────────────── */
+
+void node_write_metrics(const struct node *node, struct text *text)
+{
+    uint32_t slots[METRICS_MAX_SLOTS], count = 0;
+
+    for (uint32_t i = 0; i < node->generation->workers; i++) {
+        slots[count++] = node->generation->children[i].slot;
+    }
+    LIST_EACH (link, node->draining) {
+        const struct generation *generation = CONTAINER_OF(link, struct generation, link);
+
+        for (uint32_t i = 0; i < generation->workers; i++) {
+            slots[count++] = generation->children[i].slot;
+        }
+    }
+    metrics_write_prometheus(text, node->page, slots, count);
 }
 
 /* ── The picture ─────────────────────────────────────────────────────────────────────────────── */
@@ -103,21 +123,32 @@ static void write_worker(const struct node *node, const struct child_process *wo
                 json_bool(gauge(node, worker->slot, METRIC_ACCEPTING_PAUSED) > 0));
 }
 
+static void write_workers(const struct node *node, const struct generation *generation,
+                          const char *separator, struct text *text)
+{
+    for (uint32_t i = 0; i < generation->workers; i++) {
+        text_puts(text, i > 0 ? "," : separator);
+        write_worker(node, &generation->children[i], text);
+    }
+}
+
 static void write_recorder(const struct node *node, struct text *text)
 {
-    if (!node->recorder) {
+    const struct child_process *recorder = generation_recorder(node->generation);
+
+    if (!recorder) {
         text_puts(text, "null");
         return;
     }
-    write_process(node, node->recorder, text);
+    write_process(node, recorder, text);
     text_printf(text, ",\"active\":%s}",
-                json_bool(gauge(node, node->recorder->slot, METRIC_RECORDER_ACTIVE) > 0));
+                json_bool(gauge(node, recorder->slot, METRIC_RECORDER_ACTIVE) > 0));
 }
 
 /* The server without user and password. */
 static void write_redis(const struct node *node, struct text *text)
 {
-    const struct redis_url *redis = &node->config->redis;
+    const struct redis_url *redis = &node->generation->config->redis;
 
     text_printf(text, "{\"embedded\":%s,\"server\":", json_bool(node->redis_embedded));
     if (redis->kind == REDIS_URL_TCP) {
@@ -142,9 +173,12 @@ void node_write_status(struct node *node, struct text *text)
                 "{\"version\":\"" PROGRESSD_VERSION "\",\"startedAt\":\"%s\",\"uptimeSeconds\":"
                 "%" PRIu64 ",\"ready\":%s,\"readiness\":\"%s\",\"listen\":\"%s\",\"workers\":[",
                 started, (uint64_t)time(NULL) - node->started_at_s, json_bool(ready), why, listen);
-    for (uint32_t i = 0; i < node->config->workers; i++) {
-        text_puts(text, i > 0 ? "," : "");
-        write_worker(node, &node->workers[i], text);
+    write_workers(node, node->generation, "", text);
+    text_puts(text, "],\"draining\":[");
+    const char *separator = "";
+    LIST_EACH (link, node->draining) {
+        write_workers(node, CONTAINER_OF(link, struct generation, link), separator, text);
+        separator = ",";
     }
     text_puts(text, "],\"recorder\":");
     write_recorder(node, text);

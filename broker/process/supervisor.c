@@ -8,37 +8,46 @@
 #include <unistd.h>
 
 #include "broker/config/config_load.h"
-#include "broker/config/config_transfer.h"
 #include "broker/loop/signals.h"
 #include "broker/net/listen_socket.h"
 #include "broker/process/admin.h"
-#include "broker/process/child.h"
 #include "broker/process/embedded_redis.h"
+#include "broker/process/generation.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "proto/message_tables.h"
 
 #define MODULE "supervisor"
 
-/* Grace period beyond shutdown-timeout before a child is killed. */
-#define STOP_MARGIN_MS 1000
-
 #define WATCH_MS 500
 
+/* How long new workers may take to be ready, and after that to have their links to Redis. */
+#define START_PATIENCE_MS 30000
+#define LINK_PATIENCE_MS 5000
+
+/* Slots of the metrics page beyond those of two generations, for reloads with more workers. */
+#define SPARE_SLOTS 16
+
 struct supervisor {
-    struct config *config;
+    supervisor_load_fn load;
+    struct config *config; /* what is in force; a generation's, once there is one */
+    bool embeds_redis;
     struct loop loop;
     struct signals signals;
-    struct timer watch;                   /* each WATCH_MS, at the children */
-    uint64_t watched_ms, awake_ms;        /* the last look; since when looks have come in time */
-    int listen_fd, config_fd, metrics_fd; /* -1: not open */
+    struct timer watch;            /* each WATCH_MS, at the children */
+    uint64_t watched_ms, awake_ms; /* the last look; since when looks have come in time */
+    int listen_fd, metrics_fd;     /* -1: not open */
     struct metrics_page page;
     struct metrics_slot *metrics; /* its own, the page's last */
+    struct generation_slots slots;
     struct embedded_redis *redis; /* NULL: another was named, or it has ended */
     struct admin *admin;          /* NULL: off, or it has ended */
-    struct child_process_settings children_settings;
-    struct child_process *children;         /* the workers, then the recorder if it is on */
-    uint32_t children_count, children_left; /* left: not stopped */
+    struct generation *current;   /* serves newcomers; NULL: not made yet */
+    struct generation *next;      /* is to take over; NULL: no reload is under way */
+    uint64_t next_since_ms;       /* when `next` was started, then when it was ready */
+    struct list draining;         /* the generations before */
+    uint32_t generations;         /* that are not stopped */
+    bool reload_again;            /* SIGHUP came during a reload */
     struct node node;
     int exit_status;
 };
@@ -79,13 +88,9 @@ static void on_redis_stopped(void *owner)
     close_rest(supervisor);
 }
 
-static void on_child_stopped(struct child_process *child)
+/* Redis ends after the children, which need it up to their end. */
+static void stop_redis(struct supervisor *supervisor)
 {
-    struct supervisor *supervisor = child->settings->owner;
-
-    if (--supervisor->children_left > 0) {
-        return;
-    }
     if (supervisor->redis) {
         embedded_redis_stop(supervisor->redis);
     } else {
@@ -95,25 +100,220 @@ static void on_child_stopped(struct child_process *child)
 
 static void stop(struct supervisor *supervisor, enum close_code code)
 {
-    const uint64_t patience_ms = supervisor->config->shutdown_timeout_ms + STOP_MARGIN_MS;
-
     supervisor->node.phase = NODE_STOPPING;
     /* The workers close theirs: who comes from now on is refused, and tries elsewhere. */
     close_fd(&supervisor->listen_fd);
-    for (uint32_t i = 0; i < supervisor->children_count; i++) {
-        child_process_stop(&supervisor->children[i], code, patience_ms);
+    if (supervisor->generations == 0) {
+        stop_redis(supervisor);
+        return;
     }
+    if (supervisor->next) {
+        generation_stop(supervisor->next, code);
+    }
+    generation_stop(supervisor->current, code);
 }
 
 static void stop_at_once(struct supervisor *supervisor)
 {
     log_event(LOG_WARN, MODULE, "told to stop again, killing what still runs");
     supervisor->exit_status = EXIT_FAILURE;
-    for (uint32_t i = 0; i < supervisor->children_count; i++) {
-        child_process_kill(&supervisor->children[i]);
+    if (supervisor->next) {
+        generation_kill(supervisor->next);
     }
-    if (supervisor->children_left == 0 && supervisor->redis) {
+    if (supervisor->current) {
+        generation_kill(supervisor->current);
+    }
+    LIST_EACH (link, &supervisor->draining) {
+        generation_kill(CONTAINER_OF(link, struct generation, link));
+    }
+    if (supervisor->generations == 0 && supervisor->redis) {
         embedded_redis_stop(supervisor->redis);
+    }
+}
+
+/* ── Generations ─────────────────────────────────────────────────────────────────────────────── */
+
+static void reload(struct supervisor *supervisor);
+
+static void on_generation_ready(struct generation *generation)
+{
+    struct supervisor *supervisor = generation->settings.owner;
+
+    supervisor->next_since_ms = loop_now(&supervisor->loop);
+    if (generation == supervisor->current && supervisor->node.phase == NODE_STARTING) {
+        supervisor->node.phase = NODE_RUNNING;
+        log_event(LOG_INFO, MODULE, "ready", LOG_INT("workers", generation->workers));
+    }
+}
+
+static void on_worker_lost(struct generation *generation)
+{
+    struct supervisor *supervisor = generation->settings.owner;
+
+    metric_add(supervisor->metrics, METRIC_WORKER_RESTARTS, 1);
+}
+
+/* The current one is kept to the end, since the admin port tells of it. */
+static void on_generation_stopped(struct generation *generation)
+{
+    struct supervisor *supervisor = generation->settings.owner;
+
+    supervisor->generations--;
+    if (generation == supervisor->next) {
+        supervisor->next = NULL;
+        generation_free(generation);
+    } else if (generation != supervisor->current) {
+        list_remove(&generation->link);
+        generation_free(generation);
+        log_event(LOG_INFO, MODULE, "old workers have ended");
+    }
+    if (supervisor->node.phase == NODE_STOPPING && supervisor->generations == 0) {
+        stop_redis(supervisor);
+    }
+}
+
+static const struct generation_events generation_events = {
+    .on_ready = on_generation_ready,
+    .on_worker_lost = on_worker_lost,
+    .on_stopped = on_generation_stopped,
+};
+
+/* Takes the configuration over. The results of generation_new(). */
+static int add_generation(struct supervisor *supervisor, struct config *config,
+                          struct generation **ret_generation)
+{
+    const struct generation_settings settings = {
+        .loop = &supervisor->loop,
+        .slots = &supervisor->slots,
+        .metrics_fd = supervisor->metrics_fd,
+        .listen_fd = supervisor->listen_fd,
+        .events = &generation_events,
+        .owner = supervisor,
+    };
+    int rc = generation_new(&settings, config, ret_generation);
+
+    supervisor->generations += rc == 0;
+    return rc;
+}
+
+/* ── Reloading ───────────────────────────────────────────────────────────────────────────────── */
+
+static bool same_address(const struct config_address *a, const struct config_address *b)
+{
+    return a->kind == b->kind && a->port == b->port && strcmp(a->ip, b->ip) == 0;
+}
+
+/* The option that differs and can't be changed without a restart, or NULL. */
+static const char *fixed_option_changed(const struct supervisor *supervisor,
+                                        const struct config *config)
+{
+    const struct config *old = supervisor->config;
+
+    if (!same_address(&old->listen, &config->listen)) {
+        return "listen";
+    }
+    if (!same_address(&old->admin_listen, &config->admin_listen)) {
+        return "admin-listen";
+    }
+    if (strcmp(old->state_dir, config->state_dir) != 0) {
+        return "state-dir";
+    }
+    return (config->redis.kind == REDIS_URL_NONE) != supervisor->embeds_redis ? "redis-url" : NULL;
+}
+
+static void refuse_reload(const char *why)
+{
+    log_event(LOG_ERROR, MODULE, "not reloaded, going on as before", LOG_TEXT("why", why));
+}
+
+/* Starts the generation that is to take over. Takes the configuration over. */
+static void start_next(struct supervisor *supervisor, struct config *config)
+{
+    struct generation *next;
+    int rc = 0;
+
+    if (supervisor->embeds_redis) {
+        rc = config_set_redis_socket(config, embedded_redis_socket(supervisor->redis));
+    }
+    if (rc) {
+        config_free(config);
+    } else {
+        rc = add_generation(supervisor, config, &next);
+    }
+    if (rc) {
+        refuse_reload(rc == GENERATION_NO_SLOTS
+                          ? "so many more workers take a restart, or end of the old ones"
+                          : "out of memory");
+        return;
+    }
+    supervisor->next = next;
+    supervisor->next_since_ms = loop_now(&supervisor->loop);
+    rc = generation_start(next);
+    if (rc < 0) {
+        refuse_reload(strerror(-rc));
+        generation_stop(next, CLOSE_SERVICE_RESTART);
+    }
+}
+
+static void reload(struct supervisor *supervisor)
+{
+    CLEANUP(text_deinit) struct text message = TEXT_EMPTY;
+    struct config *config;
+
+    if (supervisor->node.phase != NODE_RUNNING || supervisor->next) {
+        supervisor->reload_again = true;
+        return;
+    }
+    supervisor->reload_again = false;
+    log_event(LOG_INFO, MODULE, "reloading");
+    int rc = supervisor->load(&config, &message);
+    if (rc) {
+        log_lines(LOG_ERROR, MODULE, "not reloaded, going on as before",
+                  message.data ? message.data : "out of memory");
+        return;
+    }
+    log_lines(LOG_WARN, "config", "warning", message.data);
+    const char *option = fixed_option_changed(supervisor, config);
+    if (option) {
+        log_event(LOG_ERROR, MODULE, "not reloaded, going on as before",
+                  LOG_TEXT("why", "this option takes a restart"), LOG_TEXT("option", option));
+        config_free(config);
+        return;
+    }
+    start_next(supervisor, config);
+}
+
+static void take_over(struct supervisor *supervisor)
+{
+    struct generation *old = supervisor->current;
+
+    supervisor->current = supervisor->next;
+    supervisor->next = NULL;
+    supervisor->config = supervisor->current->config;
+    supervisor->node.generation = supervisor->current;
+    log_configure(supervisor->config->log_level, supervisor->config->log_format, "supervisor");
+    log_event(LOG_INFO, MODULE, "reloaded", LOG_INT("workers", supervisor->current->workers));
+    list_append(&supervisor->draining, &old->link);
+    generation_stop(old, CLOSE_SERVICE_RESTART);
+}
+
+/* How far a reload is. */
+static void advance_reload(struct supervisor *supervisor)
+{
+    const uint64_t waited_ms = loop_now(&supervisor->loop) - supervisor->next_since_ms;
+    struct generation *next = supervisor->next;
+
+    if (!next) {
+        if (supervisor->reload_again) {
+            reload(supervisor);
+        }
+    } else if (next->state == GENERATION_READY) {
+        if (generation_is_linked(next) || waited_ms >= LINK_PATIENCE_MS) {
+            take_over(supervisor);
+        }
+    } else if (next->state == GENERATION_STARTING && waited_ms >= START_PATIENCE_MS) {
+        refuse_reload("the new workers do not get ready");
+        generation_stop(next, CLOSE_SERVICE_RESTART);
     }
 }
 
@@ -121,8 +321,10 @@ static void on_signal(struct signals *signals, int number)
 {
     struct supervisor *supervisor = CONTAINER_OF(signals, struct supervisor, signals);
 
-    if (number == SIGHUP) {
-        log_event(LOG_WARN, MODULE, "SIGHUP ignored");
+    if (number == SIGHUP && supervisor->node.phase == NODE_STOPPING) {
+        log_event(LOG_INFO, MODULE, "SIGHUP ignored while stopping");
+    } else if (number == SIGHUP) {
+        reload(supervisor);
     } else if (supervisor->node.phase == NODE_STOPPING) {
         stop_at_once(supervisor);
     } else {
@@ -131,53 +333,26 @@ static void on_signal(struct signals *signals, int number)
     }
 }
 
-/* ── Children ────────────────────────────────────────────────────────────────────────────────── */
+/* ── Redis ───────────────────────────────────────────────────────────────────────────────────── */
 
-static bool is_worker(const struct child_process *child)
+static void give_up(struct supervisor *supervisor)
 {
-    return strcmp(child->role, CHILD_ROLE_WORKER) == 0;
-}
-
-static void on_child_ready(struct child_process *child)
-{
-    struct supervisor *supervisor = child->settings->owner;
-    uint32_t ready = 0;
-
-    log_event(LOG_INFO, MODULE, is_worker(child) ? "worker ready" : "recorder ready",
-              LOG_INT("slot", child->slot), LOG_INT("pid", child->pid));
-    for (uint32_t i = 0; i < supervisor->config->workers; i++) {
-        ready += supervisor->children[i].state == CHILD_READY;
-    }
-    if (supervisor->node.phase == NODE_STARTING && ready == supervisor->config->workers) {
-        supervisor->node.phase = NODE_RUNNING;
-        log_event(LOG_INFO, MODULE, "ready", LOG_INT("workers", ready));
+    supervisor->exit_status = EXIT_FAILURE;
+    if (supervisor->node.phase != NODE_STOPPING) {
+        stop(supervisor, CLOSE_SERVICE_RESTART);
     }
 }
 
-static void on_child_exited(struct child_process *child)
-{
-    struct supervisor *supervisor = child->settings->owner;
-
-    metrics_slot_reset_gauges(metrics_slot(&supervisor->page, child->slot));
-    if (is_worker(child) && supervisor->node.phase != NODE_STOPPING) {
-        metric_add(supervisor->metrics, METRIC_WORKER_RESTARTS, 1);
-    }
-}
-
-static const struct child_process_events child_events = {
-    .on_ready = on_child_ready,
-    .on_exited = on_child_exited,
-    .on_stopped = on_child_stopped,
-};
-
+/* Everything that the children need is there. */
 static void start_children(struct supervisor *supervisor)
 {
-    for (uint32_t i = 0; i < supervisor->children_count; i++) {
-        child_process_start(&supervisor->children[i]);
+    int rc = generation_start(supervisor->current);
+
+    if (rc < 0) {
+        log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", strerror(-rc)));
+        give_up(supervisor);
     }
 }
-
-/* ── Redis ───────────────────────────────────────────────────────────────────────────────────── */
 
 static void on_redis_ready(void *owner)
 {
@@ -185,14 +360,6 @@ static void on_redis_ready(void *owner)
 
     if (supervisor->node.phase == NODE_STARTING) {
         start_children(supervisor);
-    }
-}
-
-static void give_up(struct supervisor *supervisor)
-{
-    supervisor->exit_status = EXIT_FAILURE;
-    if (supervisor->node.phase != NODE_STOPPING) {
-        stop(supervisor, CLOSE_SERVICE_RESTART);
     }
 }
 
@@ -259,138 +426,123 @@ static int open_admin(struct supervisor *supervisor)
 
 static int open_page(struct supervisor *supervisor)
 {
-    int r = metrics_page_create(supervisor->children_count + 1, &supervisor->page,
-                                &supervisor->metrics_fd);
+    const uint32_t slots = 2 * (supervisor->config->workers + 1) + SPARE_SLOTS;
+    int rc = metrics_page_create(slots + 1, &supervisor->page, &supervisor->metrics_fd);
 
-    if (r == 0) {
-        supervisor->metrics = metrics_slot(&supervisor->page, supervisor->children_count);
-        supervisor->node.page = &supervisor->page;
+    if (rc == 0) {
+        supervisor->metrics = metrics_slot(&supervisor->page, slots);
+        supervisor->slots.page = supervisor->node.page = &supervisor->page;
     }
-    return r;
+    return rc;
 }
 
-/* What the children are to have; the configuration last, since it names Redis' socket. */
+/* The first generation, which the node's picture needs; its children are started later. */
+static int open_generation(struct supervisor *supervisor)
+{
+    int rc = add_generation(supervisor, TAKE(supervisor->config), &supervisor->current);
+
+    if (rc == 0) {
+        supervisor->config = supervisor->current->config;
+        supervisor->node.generation = supervisor->current;
+    }
+    return rc;
+}
+
+/* What the children are to have. */
 static int open_shared(struct supervisor *supervisor)
 {
-    int r = open_page(supervisor);
+    int rc = open_page(supervisor);
 
-    if (r == 0) {
-        r = open_socket(&supervisor->config->listen, "listening", &supervisor->listen_fd,
-                        &supervisor->node.listen);
+    if (rc == 0) {
+        rc = open_socket(&supervisor->config->listen, "listening", &supervisor->listen_fd,
+                         &supervisor->node.listen);
     }
-    if (r == 0) {
-        r = open_admin(supervisor);
+    rc = rc < 0 ? rc : open_generation(supervisor);
+    rc = rc < 0 ? rc : open_admin(supervisor);
+    if (rc == 0 && supervisor->embeds_redis) {
+        rc = open_redis(supervisor);
     }
-    if (r == 0 && supervisor->config->redis.kind == REDIS_URL_NONE) {
-        r = open_redis(supervisor);
-    }
-    if (r == 0) {
-        supervisor->config_fd = config_to_fd(supervisor->config);
-        r = supervisor->config_fd < 0 ? supervisor->config_fd : 0;
-    }
-    supervisor->children_settings.config_fd = supervisor->config_fd;
-    supervisor->children_settings.metrics_fd = supervisor->metrics_fd;
-    supervisor->children_settings.listen_fd = supervisor->listen_fd;
-    return r;
+    return rc;
 }
 
 /* Ends children that stand still. After a standstill of the supervisor's own, which may have been
  * everybody's (a machine that slept), they get their time anew. */
 static void watch_children(struct supervisor *supervisor)
 {
-    const uint64_t limit_ms = supervisor->config->worker_watchdog_ms;
     const uint64_t now = loop_now(&supervisor->loop);
 
     if (now - supervisor->watched_ms > 4 * WATCH_MS) {
         supervisor->awake_ms = now;
     }
     supervisor->watched_ms = now;
-    for (uint32_t i = 0; limit_ms > 0 && i < supervisor->children_count; i++) {
-        struct child_process *child = &supervisor->children[i];
-        uint64_t alive_ms = metrics_last_sign_of_life(metrics_slot(&supervisor->page, child->slot));
-
-        alive_ms = alive_ms > supervisor->awake_ms ? alive_ms : supervisor->awake_ms;
-        if (child_process_watch(child, alive_ms, limit_ms)) {
-            metric_add(supervisor->metrics, METRIC_WATCHDOG_KILLS, 1);
-        }
+    uint32_t killed = generation_watch(supervisor->current, supervisor->awake_ms);
+    if (supervisor->next) {
+        killed += generation_watch(supervisor->next, supervisor->awake_ms);
     }
+    metric_add(supervisor->metrics, METRIC_WATCHDOG_KILLS, killed);
 }
 
 static void on_watch(struct timer *timer)
 {
     struct supervisor *supervisor = CONTAINER_OF(timer, struct supervisor, watch);
 
-    watch_children(supervisor);
     timer_set(&supervisor->loop.wheel, timer, loop_now(&supervisor->loop) + WATCH_MS);
-}
-
-static void prepare_children(struct supervisor *supervisor)
-{
-    const uint32_t workers = supervisor->config->workers;
-
-    supervisor->children_settings.loop = &supervisor->loop.uv;
-    supervisor->children_settings.events = &child_events;
-    supervisor->children_settings.owner = supervisor;
-    supervisor->children_left = supervisor->children_count;
-    for (uint32_t i = 0; i < supervisor->children_count; i++) {
-        child_process_init(&supervisor->children[i], &supervisor->children_settings,
-                           i < workers ? CHILD_ROLE_WORKER : CHILD_ROLE_RECORDER, i);
+    watch_children(supervisor);
+    if (supervisor->node.phase == NODE_RUNNING) {
+        advance_reload(supervisor);
     }
-    supervisor->node.workers = supervisor->children;
-    supervisor->node.recorder =
-        supervisor->config->recorder ? &supervisor->children[workers] : NULL;
 }
 
 static void start(struct supervisor *supervisor)
 {
-    int r;
-
-    supervisor->node.redis_embedded = supervisor->config->redis.kind == REDIS_URL_NONE;
-    signals_open(&supervisor->signals, &supervisor->loop, (const int[]){SIGTERM, SIGINT, SIGHUP, 0},
-                 on_signal);
     timer_init(&supervisor->watch, on_watch);
     supervisor->watched_ms = loop_now(&supervisor->loop);
-    prepare_children(supervisor);
-    r = open_shared(supervisor);
-    if (r < 0) {
-        log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", strerror(-r)));
+    signals_open(&supervisor->signals, &supervisor->loop, (const int[]){SIGTERM, SIGINT, SIGHUP, 0},
+                 on_signal);
+    int rc = open_shared(supervisor);
+    if (rc < 0) {
+        log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", strerror(-rc)));
         give_up(supervisor);
-    } else {
-        on_watch(&supervisor->watch);
-        if (!supervisor->redis) {
-            start_children(supervisor);
-        }
+        return;
+    }
+    on_watch(&supervisor->watch);
+    if (!supervisor->redis) {
+        start_children(supervisor);
     }
 }
 
 static void release(struct supervisor *supervisor)
 {
+    if (supervisor->current) {
+        generation_free(supervisor->current);
+    } else {
+        config_free(supervisor->config);
+    }
     close_fd(&supervisor->listen_fd);
-    close_fd(&supervisor->config_fd);
     close_fd(&supervisor->metrics_fd);
     metrics_page_unmap(&supervisor->page);
-    mem_free(supervisor->children);
 }
 
-int supervisor_run(struct config *config)
+int supervisor_run(struct config *config, supervisor_load_fn load)
 {
     struct supervisor supervisor = {
+        .load = load,
         .config = config,
+        .embeds_redis = config->redis.kind == REDIS_URL_NONE,
         .listen_fd = -1,
-        .config_fd = -1,
         .metrics_fd = -1,
-        .children_count = config->workers + (config->recorder ? 1 : 0),
-        .node = {.config = config, .started_at_s = (uint64_t)time(NULL)},
+        .node = {.started_at_s = (uint64_t)time(NULL),
+                 .redis_embedded = config->redis.kind == REDIS_URL_NONE,
+                 .draining = &supervisor.draining},
     };
-    int r;
+    int rc = loop_open(&supervisor.loop, NULL);
 
-    supervisor.children = mem_zalloc(supervisor.children_count, sizeof(*supervisor.children));
-    r = supervisor.children ? loop_open(&supervisor.loop, NULL) : -ENOMEM;
-    if (r < 0) {
-        log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", uv_strerror(r)));
-        mem_free(supervisor.children);
+    if (rc < 0) {
+        log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", uv_strerror(rc)));
+        config_free(config);
         return EXIT_FAILURE;
     }
+    list_init(&supervisor.draining);
     start(&supervisor);
     loop_run(&supervisor.loop);
     release(&supervisor);

@@ -20,7 +20,7 @@
 
 struct worker_inherited {
     const struct config *config;
-    const struct metrics_page *page; /* slots 0 to config->workers - 1 are the workers' */
+    const struct metrics_page *page; /* of all processes */
     uint32_t slot;                   /* this worker's */
     int listen_fd;                   /* non-blocking, listening, shared by all workers; this
                                         worker's copy is closed when it stops accepting */

@@ -262,10 +262,89 @@ def test_the_port_of_a_killed_supervisor_is_free_while_its_workers_drain(place, 
     server.kill()
 
 
-def test_sighup_is_survived(broker):
-    broker.process.send_signal(signal.SIGHUP)
-    eventually(lambda: broker.logged(msg="SIGHUP ignored"))
-    assert broker.admin("/readyz")[0] == 200
+# ── Reloading ───────────────────────────────────────────────────────────────────────────────────
+
+@pytest.fixture
+def reloadable(place, redis):
+    """A broker with a configuration file, and what rewrites that and sends SIGHUP."""
+    file = place / "progressd.conf"
+
+    def write(text):
+        file.write_text(text, encoding="utf-8")
+        file.chmod(0o600)
+
+    write("workers = 1\n")
+    server = Broker(place / "broker", redis.url, workers=None, options=["--config", file])
+    with server:
+        def reload(text):
+            write(text)
+            server.process.send_signal(signal.SIGHUP)
+        server.reload = reload
+        yield server
+
+
+def test_a_reload_replaces_the_workers_and_refuses_nobody(reloadable):
+    server, before = reloadable, reloadable.worker_pids()
+    assert len(before) == 1
+    with hold(server) as client:
+        server.reload("workers = 2\nping-interval = 20 # shorter\n")
+        while not server.logged(msg="reloaded"):
+            assert server.poll("nobody")[0] == 404
+        assert client.expect_close().code == 1012
+    eventually(lambda: server.logged(msg="old workers have ended"))
+    server.wait_for_workers(without=before)
+    after = server.worker_pids()
+    assert len(after) == 2 and not set(after) & set(before)
+    assert server.poll("nobody")[0] == 404
+    assert server.status()["draining"] == []
+    assert server.metrics()["progressd_worker_restarts_total"] == 0
+    assert not any(map(is_alive, before))
+
+
+def test_what_a_reload_cannot_use_changes_nothing_and_is_named(reloadable):
+    before = reloadable.worker_pids()
+    for text, why in (("linger = soon\n", ":1: linger: must be a number"),
+                      ("workers = 200\n", "more workers")):
+        reloadable.reload(text)
+        eventually(lambda: any(why in line["why"] for line in
+                               reloadable.logged(msg="not reloaded, going on as before")))
+    assert reloadable.worker_pids() == before and all(map(is_alive, before))
+    reloadable.reload("workers = 1\n")
+    eventually(lambda: reloadable.logged(msg="reloaded"))
+
+
+def test_the_embedded_redis_goes_on_over_a_reload(place):
+    file = place / "progressd.conf"
+    file.write_text("linger = 5\n", encoding="utf-8")
+    with Broker(place / "broker", options=["--config", file]) as server:
+        before = redis_pid(server)
+        assert publish(server.state_dir, "42", 40)[0] == 0
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: server.logged(msg="old workers have ended"))
+        assert percentage_of(server, "42") == 40 and redis_pid(server) == before
+        file.write_text("redis-url = redis://127.0.0.1:1\n", encoding="utf-8")
+        server.process.send_signal(signal.SIGHUP)
+        refused = eventually(lambda: server.logged(msg="not reloaded, going on as before"))
+        assert refused[0]["option"] == "redis-url"
+        assert percentage_of(server, "42") == 40
+
+
+def test_reloads_may_follow_one_another(reloadable):
+    for _ in range(3):
+        before = reloadable.worker_pids()
+        count = len(reloadable.logged(msg="reloaded"))
+        reloadable.process.send_signal(signal.SIGHUP)
+        reloadable.process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(reloadable.logged(msg="reloaded")) > count)
+        reloadable.wait_for_workers(without=before)
+
+
+def test_told_to_stop_during_a_reload_it_ends_with_0(reloadable):
+    reloadable.process.send_signal(signal.SIGHUP)
+    eventually(lambda: reloadable.logged(msg="reloading"))
+    reloadable.stop()
+    reloadable.launch()
+    reloadable.wait_until_listening()
 
 
 # ── What can't be started ───────────────────────────────────────────────────────────────────────

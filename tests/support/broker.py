@@ -69,7 +69,8 @@ class Broker:
         """`directory` is made; it holds the key file and the state directory. Without `redis_url`
         the broker runs a Redis of its own. `options`: further flags. `key` None: no --jwt-key, so
         that the broker makes a key. `leeway`: of tokens, in seconds; tests of time want none, and
-        None is the program's default. `build`: where the program is, instead of the usual place."""
+        None is the program's default. `build`: where the program is, instead of the usual place.
+        `workers` None: as the options say."""
         self.directory = Path(directory)
         self.state_dir = self.directory / "state"
         self.redis_url = redis_url
@@ -100,7 +101,9 @@ class Broker:
     def command(self):
         command = [str(program("broker/progressd", self.build)), "--listen", "127.0.0.1:0",
                    "--admin-listen", "127.0.0.1:0", "--state-dir", str(self.state_dir),
-                   "--workers", str(self.workers), "--log-format", "logfmt"]
+                   "--log-format", "logfmt"]
+        if self.workers is not None:
+            command += ["--workers", str(self.workers)]
         if self.redis_url:
             command += ["--redis-url", self.redis_url]
         if self.key is not None:

@@ -12,6 +12,8 @@
 static struct config config;
 static struct metrics_page page;
 static struct child_process children[WORKERS + 1];
+static struct generation generation;
+static struct list draining;
 static struct node node;
 
 /* A node that is ready, with links that are up. */
@@ -22,6 +24,7 @@ static void set_up(void)
     cr_assert_eq(metrics_page_create(WORKERS + 2, &page, &fd), 0);
     close(fd);
     config = (struct config){.workers = WORKERS,
+                             .recorder = true,
                              .redis = {.kind = REDIS_URL_TCP,
                                        .url = "redis://me:secret@db:6379",
                                        .host = "db",
@@ -33,13 +36,15 @@ static void set_up(void)
         metric_set(metrics_slot(&page, i), METRIC_LINKS_UP, 1);
         metric_set(metrics_slot(&page, i), METRIC_LINK_CONNECTS, 1);
     }
+    generation = (struct generation){
+        .config = &config, .children = children, .workers = WORKERS, .count = WORKERS + 1};
+    list_init(&draining);
     node = (struct node){.phase = NODE_RUNNING,
                          .started_at_s = 1795417387,
-                         .config = &config,
                          .listen = {CONFIG_ADDRESS_IP4, "127.0.0.1", 8080},
                          .page = &page,
-                         .workers = children,
-                         .recorder = &children[RECORDER]};
+                         .generation = &generation,
+                         .draining = &draining};
 }
 
 static void tear_down(void)
@@ -186,7 +191,7 @@ Test(node, writes_paths_and_ipv6_addresses_so_that_they_can_be_read)
 
 Test(node, shows_null_for_a_recorder_that_is_off)
 {
-    node.recorder = NULL;
+    config.recorder = false;
     cr_assert_not_null(strstr(status(), "\"recorder\":null"));
     text_deinit(&written);
 }
