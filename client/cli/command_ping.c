@@ -79,9 +79,9 @@ static int ping(const struct command *command, const struct wire_address *addres
 
     rc = ws_client_open(address, "/ws/progress", wire_deadline(SERVER_PATIENCE_MS), &client,
                         &http_status);
-    if (rc == WS_CLIENT_REFUSED) {
-        command_complain(command, "http://%s:%s refuses WebSocket (HTTP status %d)", address->host,
-                         address->port, http_status);
+    if (rc == WIRE_REFUSED) {
+        command_complain(command, "%s refuses WebSocket (HTTP status %d)", address->url,
+                         http_status);
         return EXIT_NO_WAY;
     }
     if (rc) {
@@ -98,7 +98,7 @@ static int ping(const struct command *command, const struct wire_address *addres
                trips.min_ms, trips.sum_ms / trips.count, trips.max_ms);
     }
     if (rc) {
-        command_complain(command, "%s", rc < 0 ? strerror(-rc) : "the connection was cut");
+        command_complain(command, "%s", wire_outcome_text(rc));
     }
     return rc ? EXIT_NO_WAY : EXIT_DONE;
 }

@@ -120,10 +120,10 @@ static int run(const struct command *command, int argc, char **argv)
     }
     url = option_or_environment(url, "PROGRESSD_ADMIN_URL", ADMIN_URL_DEFAULT);
     if (wire_address_parse(url, &address) != 0) {
-        command_complain(command, "--admin-url: must be http://HOST[:PORT]");
+        command_complain(command, "--admin-url: must be http[s]://HOST[:PORT][/PATH]");
         return EXIT_USAGE;
     }
-    rc = http_client_get(&address, "/status", NULL, wire_deadline(SERVER_PATIENCE_MS), &reply);
+    rc = http_client_get(&address, "/status", NULL, 0, wire_deadline(SERVER_PATIENCE_MS), &reply);
     if (rc) {
         server_complain(command, &address, rc);
         return EXIT_NO_WAY;
@@ -137,7 +137,7 @@ const struct command command_status = {
     .name = "status",
     .operands = "",
     .summary = "show how a broker's processes are doing",
-    .help = "  --admin-url URL          the broker's admin port: http://HOST[:PORT];\n"
+    .help = "  --admin-url URL          the broker's admin port: http[s]://HOST[:PORT];\n"
             "                           $PROGRESSD_ADMIN_URL, or " ADMIN_URL_DEFAULT "\n"
             "  --json                   print the answer as it is\n"
             "\n"

@@ -44,8 +44,7 @@ static int conclude(const struct command *command, const struct feed *feed, int 
         command_complain(command, "%s", feed->why);
         return EXIT_USAGE;
     case FEED_FAILED:
-        command_complain(command, "cannot reach http://%s:%s: %s", feed->address->host,
-                         feed->address->port, feed->why);
+        command_complain(command, "cannot reach %s: %s", feed->address->url, feed->why);
         return EXIT_NO_WAY;
     default:
         command_complain(command, "%s", strerror(-outcome));

@@ -16,9 +16,9 @@ int feed_fail(struct feed *feed, int outcome, const char *format, ...)
     return outcome;
 }
 
-int feed_fail_errno(struct feed *feed, int outcome, int error)
+int feed_fail_wire(struct feed *feed, int outcome, int rc)
 {
-    return error == -ENOMEM ? error : feed_fail(feed, outcome, "%s", strerror(-error));
+    return rc == -ENOMEM ? rc : feed_fail(feed, outcome, "%s", wire_outcome_text(rc));
 }
 
 void feed_in_contact(struct feed *feed, enum feed_transport transport)

@@ -35,8 +35,9 @@ enum feed_outcome {
 /* Sets `why`, and returns the outcome. */
 int feed_fail(struct feed *feed, int outcome, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* The same, for -errno of a call on the connection: -ENOMEM is returned itself. */
-int feed_fail_errno(struct feed *feed, int outcome, int error);
+/* The same, for what a call on the connection returned: an outcome of enum wire_outcome or -errno.
+ * -ENOMEM is returned itself. */
+int feed_fail_wire(struct feed *feed, int outcome, int rc);
 
 /* The server has answered by this transport: says so if it is another than before. */
 void feed_in_contact(struct feed *feed, enum feed_transport transport);

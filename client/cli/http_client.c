@@ -1,81 +1,88 @@
 #include "client/cli/http_client.h"
 
 #include <errno.h>
-#include <string.h>
 
-void http_client_write_head(struct text *text, const struct wire_address *address, const char *path,
-                            const char *headers)
+void http_reply_deinit(struct http_reply *reply)
 {
-    bool is_ipv6 = strchr(address->host, ':');
-
-    text_printf(text, "GET %s HTTP/1.1\r\nHost: %s%s%s:%s\r\n", path, is_ipv6 ? "[" : "",
-                address->host, is_ipv6 ? "]" : "", address->port);
-    text_puts(text, headers ? headers : "");
-    text_puts(text, "\r\n");
+    text_deinit(&reply->body);
 }
 
-/* Reads until the reply is complete or upgraded. *ret_rest gets what comes behind. 0; an outcome;
- * -errno. */
-static int read_reply(struct wire *wire, int64_t deadline, struct http_reply *reply,
-                      struct text *ret_rest)
+/* Taking less than was given ends the exchange. */
+static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
-    char buffer[16384];
-    int result = 0;
+    struct text *body = context;
 
-    while (result == 0) {
-        size_t len = 0, used = 0;
+    if (size * count > HTTP_BODY_MAX - body->len) {
+        return 0;
+    }
+    text_append(body, data, size * count);
+    return text_failed(body) ? 0 : size * count;
+}
 
-        result = wire_read(wire, buffer, sizeof(buffer), deadline, &len);
-        if (result == WIRE_ENDED) {
-            result = http_reply_finish(reply);
-        } else if (result == 0) {
-            result = http_reply_feed(reply, buffer, len, &used);
-            text_append(ret_rest, buffer + used, len - used);
+static int make_list(const char *const headers[], size_t count, struct curl_slist **ret_list)
+{
+    struct curl_slist *list = NULL;
+
+    assert(count <= HTTP_HEADERS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        struct curl_slist *longer = curl_slist_append(list, headers[i]);
+        if (!longer) {
+            curl_slist_free_all(list);
+            return -ENOMEM;
         }
+        list = longer;
     }
-    if (result == HTTP_REPLY_BAD) {
-        return HTTP_CLIENT_BAD_REPLY;
-    }
-    return result < 0 ? result : 0;
-}
-
-int http_client_exchange(struct wire *wire, const struct text *request, int64_t deadline,
-                         struct http_reply *ret_reply, struct text *ret_rest)
-{
-    struct http_reply reply;
-    int result =
-        text_failed(request) ? -ENOMEM : wire_write(wire, request->data, request->len, deadline);
-
-    if (result < 0) {
-        return result;
-    }
-    http_reply_init(&reply);
-    result = read_reply(wire, deadline, &reply, ret_rest);
-    if (result == 0 && text_failed(ret_rest)) {
-        result = -ENOMEM;
-    }
-    if (result) {
-        http_reply_deinit(&reply);
-        return result;
-    }
-    *ret_reply = reply;
+    *ret_list = list;
     return 0;
 }
 
-int http_client_get(const struct wire_address *address, const char *path, const char *headers,
-                    int64_t deadline, struct http_reply *ret_reply)
+/* What came of it. */
+static int read_reply(CURL *handle, struct http_reply *reply)
 {
-    CLEANUP(text_deinit) struct text request = TEXT_EMPTY, lines = TEXT_EMPTY, rest = TEXT_EMPTY;
-    CLEANUP(wire_close) struct wire wire = WIRE_CLOSED;
-    int result = wire_open(&wire, address, deadline);
+    long status = 0, version = 0;
+    curl_off_t seconds = 0;
 
-    if (result) {
-        return result == WIRE_UNKNOWN_HOST ? HTTP_CLIENT_UNKNOWN_HOST : result;
-    }
-    text_printf(&lines, "Connection: close\r\n%s", headers ? headers : "");
-    if (text_failed(&lines)) {
+    curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(handle, CURLINFO_HTTP_VERSION, &version);
+    curl_easy_getinfo(handle, CURLINFO_RETRY_AFTER, &seconds);
+    reply->status = (int)status;
+    reply->retry_after_s = (long)seconds;
+    return status > 0 && version > 0 ? 0 : WIRE_BAD_PROTOCOL;
+}
+
+static int exchange(CURL *handle, struct curl_slist *headers, struct http_reply *reply)
+{
+    curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(handle, CURLOPT_FORBID_REUSE, 1L);
+    curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(handle, CURLOPT_WRITEDATA, &reply->body);
+    const int rc = wire_result(handle, curl_easy_perform(handle));
+    if (text_failed(&reply->body)) {
         return -ENOMEM;
     }
-    http_client_write_head(&request, address, path, lines.data);
-    return http_client_exchange(&wire, &request, deadline, ret_reply, &rest);
+    return rc ? rc : read_reply(handle, reply);
+}
+
+int http_client_get(const struct wire_address *address, const char *path,
+                    const char *const headers[], size_t header_count, int64_t deadline,
+                    struct http_reply *ret_reply)
+{
+    CLEANUP(text_deinit) struct text url = TEXT_EMPTY;
+    struct curl_slist *list = NULL;
+    struct http_reply reply = {0};
+
+    text_printf(&url, "%s%s", address->url, path);
+    CURL *handle = text_failed(&url) ? NULL : wire_handle_new(url.data, deadline);
+    int rc = handle ? make_list(headers, header_count, &list) : -ENOMEM;
+    if (rc == 0) {
+        rc = exchange(handle, list, &reply);
+    }
+    curl_easy_cleanup(handle);
+    curl_slist_free_all(list);
+    if (rc) {
+        http_reply_deinit(&reply);
+        return rc;
+    }
+    *ret_reply = reply;
+    return 0;
 }

@@ -33,7 +33,7 @@ static int lost(const struct live *live)
 
 /* ── Saying ──────────────────────────────────────────────────────────────────────────────────── */
 
-static int send(struct live *live, const struct text *text)
+static int live_send(struct live *live, const struct text *text)
 {
     int rc;
 
@@ -42,7 +42,7 @@ static int send(struct live *live, const struct text *text)
     }
     rc =
         ws_client_send(live->client, text->data, text->len, wire_deadline(live->feed->patience_ms));
-    return rc ? feed_fail_errno(live->feed, lost(live), rc) : 0;
+    return rc ? feed_fail_wire(live->feed, lost(live), rc) : 0;
 }
 
 /* With the rev that is held, so that only what is newer comes. */
@@ -67,7 +67,7 @@ static int subscribe(struct live *live)
     text_puts(&text, "}");
     live->subscribe_at = NEVER;
     live->answer_by = wire_deadline(live->feed->patience_ms);
-    return send(live, &text);
+    return live_send(live, &text);
 }
 
 static int ping(struct live *live)
@@ -80,7 +80,7 @@ static int ping(struct live *live)
     live->silent = true;
     live->ping_at = wire_deadline(PING_MS);
     text_printf(&text, "{\"type\":\"ping\",\"timestamp\":%lld}", (long long)wire_clock());
-    return send(live, &text);
+    return live_send(live, &text);
 }
 
 /* ── Hearing ─────────────────────────────────────────────────────────────────────────────────── */
@@ -196,20 +196,11 @@ static int open_connection(struct live *live)
     snprintf(path, sizeof path, "/ws/progress/%s", feed->task_id);
     rc = ws_client_open(feed->address, path, wire_deadline(feed->patience_ms), &live->client,
                         &status);
-    switch (rc) {
-    case 0:
-        return 0;
-    case WS_CLIENT_REFUSED:
+    if (rc == WIRE_REFUSED) {
         return feed_fail(feed, FEED_FAILED, "the server refuses WebSocket (HTTP status %d)",
                          status);
-    case WS_CLIENT_UNKNOWN_HOST:
-        return feed_fail(feed, FEED_FAILED, "there is no host %s", feed->address->host);
-    case WS_CLIENT_PROTOCOL_ERROR:
-    case WS_CLIENT_ENDED:
-        return feed_fail(feed, FEED_FAILED, "the server doesn't speak WebSocket");
-    default:
-        return feed_fail_errno(feed, FEED_FAILED, rc);
     }
+    return rc ? feed_fail_wire(feed, FEED_FAILED, rc) : 0;
 }
 
 /* What is due now. */
@@ -241,12 +232,10 @@ static int receive(struct live *live)
                    : on_message(live, (struct span){(const char *)event.payload, event.len});
     case -ETIMEDOUT:
         return 0;
-    case WS_CLIENT_PROTOCOL_ERROR:
+    case WIRE_BAD_PROTOCOL:
         return feed_fail(live->feed, lost(live), "the server breaks WebSocket's rules");
-    case WS_CLIENT_ENDED:
-        return feed_fail(live->feed, lost(live), "the connection was cut");
     default:
-        return feed_fail_errno(live->feed, lost(live), rc);
+        return feed_fail_wire(live->feed, lost(live), rc);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "client/cli/http_client.h"
+#include "common/secret_file.h"
 
 #define WAIT_OTHERWISE_S 2
 #define WAIT_MAX_S 60
@@ -14,18 +15,17 @@
 int poll_feed_get(const struct wire_address *address, const char *task_id, const char *token,
                   const char *rev, int64_t deadline, struct http_reply *ret_reply)
 {
-    CLEANUP(text_deinit) struct text headers = TEXT_EMPTY;
-    char path[sizeof "/api/progress/" + TASK_ID_MAX];
+    CLEANUP(secret_text_deinit) struct text authorization = TEXT_EMPTY;
+    char path[sizeof("/api/progress/") + TASK_ID_MAX], etag[32 + REV_TEXT_SIZE];
 
-    snprintf(path, sizeof path, "/api/progress/%s", task_id);
-    text_printf(&headers, "Authorization: Bearer %s\r\n", token);
-    if (rev[0] != '\0') {
-        text_printf(&headers, "If-None-Match: \"%s\"\r\n", rev);
-    }
-    if (text_failed(&headers)) {
+    snprintf(path, sizeof(path), "/api/progress/%s", task_id);
+    text_printf(&authorization, "Authorization: Bearer %s", token);
+    snprintf(etag, sizeof(etag), "If-None-Match: \"%s\"", rev);
+    if (text_failed(&authorization)) {
         return -ENOMEM;
     }
-    return http_client_get(address, path, headers.data, deadline, ret_reply);
+    const char *const headers[] = {authorization.data, etag};
+    return http_client_get(address, path, headers, rev[0] != '\0' ? 2 : 1, deadline, ret_reply);
 }
 
 static int ask(struct feed *feed, struct http_reply *ret_reply)
@@ -43,16 +43,7 @@ static int ask(struct feed *feed, struct http_reply *ret_reply)
     }
     rc = poll_feed_get(feed->address, feed->task_id, token.data, rev,
                        wire_deadline(feed->patience_ms), ret_reply);
-    switch (rc) {
-    case 0:
-        return 0;
-    case HTTP_CLIENT_UNKNOWN_HOST:
-        return feed_fail(feed, FEED_FAILED, "there is no host %s", feed->address->host);
-    case HTTP_CLIENT_BAD_REPLY:
-        return feed_fail(feed, FEED_FAILED, "the server doesn't speak HTTP");
-    default:
-        return feed_fail_errno(feed, FEED_FAILED, rc);
-    }
+    return rc ? feed_fail_wire(feed, FEED_FAILED, rc) : 0;
 }
 
 /* ── The answer ──────────────────────────────────────────────────────────────────────────────── */
@@ -140,11 +131,8 @@ static int take_answer(struct feed *feed, const struct http_reply *reply)
 
 static int64_t wait_ms(const struct http_reply *reply)
 {
-    long seconds = strtol(reply->headers[HTTP_REPLY_RETRY_AFTER], NULL, 10);
+    const long seconds = reply->retry_after_s > 0 ? reply->retry_after_s : WAIT_OTHERWISE_S;
 
-    if (seconds <= 0) {
-        seconds = WAIT_OTHERWISE_S;
-    }
     return 1000 * (int64_t)(seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S);
 }
 

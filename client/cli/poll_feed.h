@@ -8,7 +8,7 @@
 #define PROGRESSD_CLIENT_CLI_POLL_FEED_H
 
 #include "client/cli/feed.h"
-#include "client/cli/http_reply.h"
+#include "client/cli/http_client.h"
 
 /* Asks for what is newer than the rev that is held. 0 and in *ret_wait_ms when to ask again, as the
  * server wants it; an outcome of enum feed_outcome (not FEED_LOST); or -ENOMEM. */

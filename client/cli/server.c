@@ -2,9 +2,7 @@
 
 #include <string.h>
 
-#include "client/cli/http_client.h"
 #include "client/cli/secret.h"
-#include "client/cli/ws_client.h"
 #include "common/secret_file.h"
 #include "proto/task_key.h"
 
@@ -17,7 +15,7 @@ int server_address(const struct command *command, const struct server_options *o
     const char *url = option_or_environment(options->url, "PROGRESSD_URL", SERVER_URL_DEFAULT);
 
     if (wire_address_parse(url, ret_address) != 0) {
-        command_complain(command, "--url: must be http://HOST[:PORT]");
+        command_complain(command, "--url: must be http[s]://HOST[:PORT][/PATH]");
         return EXIT_USAGE;
     }
     return EXIT_DONE;
@@ -78,13 +76,7 @@ bool server_task_is_valid(const struct command *command, const char *task_id)
     return true;
 }
 
-_Static_assert((int)HTTP_CLIENT_UNKNOWN_HOST == (int)WS_CLIENT_UNKNOWN_HOST,
-               "server_complain() takes both");
-
 void server_complain(const struct command *command, const struct wire_address *address, int rc)
 {
-    command_complain(command, "cannot reach http://%s:%s: %s", address->host, address->port,
-                     rc < 0                           ? strerror(-rc)
-                     : rc == HTTP_CLIENT_UNKNOWN_HOST ? "there is no such host"
-                                                      : "it doesn't speak HTTP and WebSocket");
+    command_complain(command, "cannot reach %s: %s", address->url, wire_outcome_text(rc));
 }

@@ -22,9 +22,11 @@ struct server_options {
 
 #define SERVER_OPTIONS_EMPTY ((struct server_options){.token.ttl_s = TOKEN_TTL_DEFAULT_S})
 
-#define SERVER_URL_HELP                                                     \
-    "  --url URL                where the broker is: http://HOST[:PORT];\n" \
-    "                           $PROGRESSD_URL, or " SERVER_URL_DEFAULT "\n"
+#define SERVER_URL_HELP                                                               \
+    "  --url URL                where the broker is: http[s]://HOST[:PORT][/PATH];\n" \
+    "                           $PROGRESSD_URL, or " SERVER_URL_DEFAULT ".\n"         \
+    "                           Proxies and certificates to trust: $http_proxy,\n"    \
+    "                           $https_proxy, $no_proxy, $SSL_CERT_FILE\n"
 #define SERVER_TOKEN_HELP                                                                    \
     "  --token TOKEN            the token to show; $PROGRESSD_TOKEN, the file that\n"        \
     "                           $PROGRESSD_TOKEN_FILE names, or one is made, whenever one\n" \

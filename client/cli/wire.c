@@ -2,70 +2,105 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
+
+const char *wire_outcome_text(int rc)
+{
+    switch (rc) {
+    case WIRE_BAD_URL:
+        return "that is no http:// or https:// URL";
+    case WIRE_UNKNOWN_HOST:
+        return "there is no such host";
+    case WIRE_UNTRUSTED:
+        return "TLS failed: its certificate isn't trusted here, or it doesn't speak TLS";
+    case WIRE_ENDED:
+        return "the connection was cut";
+    case WIRE_BAD_PROTOCOL:
+        return "it doesn't speak HTTP and WebSocket";
+    case WIRE_REFUSED:
+        return "it refuses WebSocket";
+    default:
+        return strerror(-rc);
+    }
+}
 
 /* ── Addresses ───────────────────────────────────────────────────────────────────────────────── */
 
-static bool parse_host(const char **at, char host[256])
+/* The part's text, into `size` bytes; "" where there is none. False: it doesn't fit. */
+static bool copy_part(CURLU *url, CURLUPart part, char *buffer, size_t size)
 {
-    const char *begin = *at, *end;
+    char *text = NULL;
 
-    if (*begin == '[') {
-        begin++;
-        end = strchr(begin, ']');
-        *at = end ? end + 1 : begin;
-    } else {
-        end = begin + strcspn(begin, ":/?#@");
-        *at = end;
-    }
-    if (!end || end == begin || end - begin > 255) {
-        return false;
-    }
-    memcpy(host, begin, (size_t)(end - begin));
-    host[end - begin] = '\0';
-    return true;
-}
-
-static bool parse_port(const char **at, char port[6])
-{
-    size_t len;
-
-    if (**at != ':') {
-        strcpy(port, "80");
+    buffer[0] = '\0';
+    if (curl_url_get(url, part, &text, 0) != CURLUE_OK) {
         return true;
     }
-    (*at)++;
-    len = strspn(*at, "0123456789");
-    if (len == 0 || len > 5) {
+    const bool fits = strlen(text) < size;
+    if (fits) {
+        strcpy(buffer, text);
+    }
+    curl_free(text);
+    return fits;
+}
+
+static bool has_part(CURLU *url, CURLUPart part)
+{
+    char text[2];
+
+    return !copy_part(url, part, text, sizeof(text)) || text[0] != '\0';
+}
+
+static void trim_slashes(char *path)
+{
+    size_t len = strlen(path);
+
+    while (len > 0 && path[len - 1] == '/') {
+        path[--len] = '\0';
+    }
+}
+
+static bool read_parts(CURLU *parsed, struct wire_address *address)
+{
+    char scheme[16], host[512], port[8];
+
+    if (has_part(parsed, CURLUPART_USER) || has_part(parsed, CURLUPART_PASSWORD) ||
+        has_part(parsed, CURLUPART_QUERY) || has_part(parsed, CURLUPART_FRAGMENT) ||
+        !copy_part(parsed, CURLUPART_SCHEME, scheme, sizeof(scheme)) ||
+        !copy_part(parsed, CURLUPART_HOST, host, sizeof(host)) ||
+        !copy_part(parsed, CURLUPART_PORT, port, sizeof(port)) ||
+        !copy_part(parsed, CURLUPART_PATH, address->path, sizeof(address->path))) {
         return false;
     }
-    memcpy(port, *at, len);
-    port[len] = '\0';
-    *at += len;
-    return atoi(port) >= 1 && atoi(port) <= 65535;
+    if ((strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0) || strcmp(port, "0") == 0) {
+        return false;
+    }
+    trim_slashes(address->path);
+    snprintf(address->authority, sizeof(address->authority), "%s%s%s", host, port[0] ? ":" : "",
+             port);
+    return snprintf(address->url, sizeof(address->url), "%s://%s%s", scheme, address->authority,
+                    address->path) < (int)sizeof(address->url);
 }
 
 int wire_address_parse(const char *url, struct wire_address *ret_address)
 {
     struct wire_address address;
-    const char *at = url + strlen("http://");
+    CURLU *parsed = curl_url();
+    bool is_good = parsed &&
+                   (strncmp(url, "http://", strlen("http://")) == 0 ||
+                    strncmp(url, "https://", strlen("https://")) == 0) &&
+                   curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                   read_parts(parsed, &address);
 
-    if (strncmp(url, "http://", strlen("http://")) != 0 || !parse_host(&at, address.host) ||
-        !parse_port(&at, address.port)) {
-        return WIRE_BAD_URL;
+    curl_url_cleanup(parsed);
+    if (is_good) {
+        *ret_address = address;
     }
-    if (strcmp(at, "") != 0 && strcmp(at, "/") != 0) {
-        return WIRE_BAD_URL;
-    }
-    *ret_address = address;
-    return 0;
+    return is_good ? 0 : WIRE_BAD_URL;
 }
 
 /* ── Waiting ─────────────────────────────────────────────────────────────────────────────────── */
@@ -83,15 +118,26 @@ int64_t wire_deadline(int64_t milliseconds)
     return wire_clock() + milliseconds;
 }
 
-/* 0; -ETIMEDOUT; -errno. */
-static int wait_for(int fd, short events, int64_t deadline)
+/* Milliseconds, from `least` on. */
+static int time_left(int64_t deadline, int least)
 {
-    struct pollfd polled = {.fd = fd, .events = events};
+    const int64_t left = deadline - wire_clock();
 
+    return left < least ? least : left > INT_MAX ? INT_MAX : (int)left;
+}
+
+/* 0; -ETIMEDOUT; -errno. */
+static int wait_for(const struct wire *wire, short events, int64_t deadline)
+{
+    curl_socket_t fd = -1;
+
+    if (curl_easy_getinfo(wire->handle, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK || fd < 0) {
+        return -ECONNRESET;
+    }
+    struct pollfd polled = {.fd = fd, .events = events};
     for (;;) {
-        int64_t left = deadline - wire_clock();
-        int timeout = left <= 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
-        int ready = poll(&polled, 1, timeout);
+        const int left = time_left(deadline, 0);
+        const int ready = poll(&polled, 1, left);
 
         if (ready > 0) {
             return 0;
@@ -99,70 +145,94 @@ static int wait_for(int fd, short events, int64_t deadline)
         if (ready < 0 && errno != EINTR) {
             return -errno;
         }
-        if (left <= 0) {
+        if (left == 0) {
             return -ETIMEDOUT;
         }
     }
 }
 
+/* ── libcurl ─────────────────────────────────────────────────────────────────────────────────── */
+
+CURL *wire_handle_new(const char *url, int64_t deadline)
+{
+    CURL *handle = curl_easy_init();
+    const char *trusted = getenv("SSL_CERT_FILE");
+    const long left = time_left(deadline, 1);
+
+    if (!handle || curl_easy_setopt(handle, CURLOPT_URL, url) != CURLE_OK ||
+        curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK ||
+        curl_easy_setopt(handle, CURLOPT_USERAGENT, "progressctl/" PROGRESSD_VERSION) != CURLE_OK ||
+        (trusted && *trusted && curl_easy_setopt(handle, CURLOPT_CAINFO, trusted) != CURLE_OK)) {
+        curl_easy_cleanup(handle);
+        return NULL;
+    }
+    curl_easy_setopt(handle, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, left);
+    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, left);
+    return handle;
+}
+
+static int system_error(CURL *handle, int otherwise)
+{
+    long error = 0;
+
+    curl_easy_getinfo(handle, CURLINFO_OS_ERRNO, &error);
+    return error > 0 ? -(int)error : -otherwise;
+}
+
+int wire_result(CURL *handle, CURLcode code)
+{
+    switch (code) {
+    case CURLE_OK:
+        return 0;
+    case CURLE_OUT_OF_MEMORY:
+        return -ENOMEM;
+    case CURLE_OPERATION_TIMEDOUT:
+        return -ETIMEDOUT;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return WIRE_UNKNOWN_HOST;
+    case CURLE_COULDNT_CONNECT:
+        return system_error(handle, ECONNREFUSED);
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+        return system_error(handle, ECONNRESET);
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_ISSUER_ERROR:
+        return WIRE_UNTRUSTED;
+    default:
+        return WIRE_BAD_PROTOCOL;
+    }
+}
+
 /* ── The connection ──────────────────────────────────────────────────────────────────────────── */
-
-/* 0; -ETIMEDOUT; -errno. */
-static int finish_connecting(int fd, int64_t deadline)
-{
-    int error = 0, result = wait_for(fd, POLLOUT, deadline);
-    socklen_t size = sizeof(error);
-
-    if (result < 0) {
-        return result;
-    }
-    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 ? -errno : -error;
-}
-
-static int connect_to(struct wire *wire, const struct addrinfo *address, int64_t deadline)
-{
-    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), result = 0;
-
-    if (fd < 0) {
-        return -errno;
-    }
-    if (connect(fd, address->ai_addr, address->ai_addrlen) < 0) {
-        result = errno == EINPROGRESS ? finish_connecting(fd, deadline) : -errno;
-    }
-    if (result < 0) {
-        close(fd);
-        return result;
-    }
-    wire->fd = fd;
-    return 0;
-}
 
 int wire_open(struct wire *wire, const struct wire_address *address, int64_t deadline)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found;
-    int result = WIRE_UNKNOWN_HOST;
+    CURL *handle = wire_handle_new(address->url, deadline);
 
-    if (getaddrinfo(address->host, address->port, &hints, &found) != 0) {
-        return WIRE_UNKNOWN_HOST;
+    if (!handle) {
+        return -ENOMEM;
     }
-    for (struct addrinfo *each = found; each && result != 0; each = each->ai_next) {
-        result = connect_to(wire, each, deadline);
+    curl_easy_setopt(handle, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(handle, CURLOPT_HTTPPROXYTUNNEL, 1L);
+    const int rc = wire_result(handle, curl_easy_perform(handle));
+    if (rc) {
+        curl_easy_cleanup(handle);
+        return rc;
     }
-    freeaddrinfo(found);
-    return result;
+    wire->handle = handle;
+    return 0;
 }
 
 void wire_close(struct wire *wire)
 {
-    if (wire->fd >= 0) {
-        close(wire->fd);
-        *wire = WIRE_CLOSED;
-    }
-}
-
-static bool is_to_wait(int error)
-{
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+    curl_easy_cleanup(wire->handle);
+    *wire = WIRE_CLOSED;
 }
 
 int wire_write(struct wire *wire, const void *data, size_t len, int64_t deadline)
@@ -170,15 +240,15 @@ int wire_write(struct wire *wire, const void *data, size_t len, int64_t deadline
     const char *at = data, *end = at + len;
 
     while (at < end) {
-        ssize_t sent = send(wire->fd, at, (size_t)(end - at), MSG_NOSIGNAL);
-        if (sent >= 0) {
-            at += sent;
-            continue;
+        size_t sent = 0;
+        const CURLcode code = curl_easy_send(wire->handle, at, (size_t)(end - at), &sent);
+        const int rc = code == CURLE_AGAIN ? wait_for(wire, POLLOUT, deadline)
+                                           : wire_result(wire->handle, code);
+
+        if (rc) {
+            return rc;
         }
-        int result = is_to_wait(errno) ? wait_for(wire->fd, POLLOUT, deadline) : -errno;
-        if (result < 0) {
-            return result;
-        }
+        at += sent;
     }
     return 0;
 }
@@ -186,17 +256,20 @@ int wire_write(struct wire *wire, const void *data, size_t len, int64_t deadline
 int wire_read(struct wire *wire, void *buffer, size_t size, int64_t deadline, size_t *ret_len)
 {
     for (;;) {
-        ssize_t received = recv(wire->fd, buffer, size, 0);
-        if (received > 0) {
-            *ret_len = (size_t)received;
+        size_t received = 0;
+        const CURLcode code = curl_easy_recv(wire->handle, buffer, size, &received);
+
+        if (code == CURLE_OK && received > 0) {
+            *ret_len = received;
             return 0;
         }
-        if (received == 0) {
+        if (code == CURLE_OK || code == CURLE_UNSUPPORTED_PROTOCOL) { /* closed now, or before */
             return WIRE_ENDED;
         }
-        int result = is_to_wait(errno) ? wait_for(wire->fd, POLLIN, deadline) : -errno;
-        if (result < 0) {
-            return result;
+        const int rc = code == CURLE_AGAIN ? wait_for(wire, POLLIN, deadline)
+                                           : wire_result(wire->handle, code);
+        if (rc) {
+            return rc;
         }
     }
 }

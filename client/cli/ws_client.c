@@ -6,12 +6,14 @@
 #include <strings.h>
 #include <sys/random.h>
 
-#include "client/cli/http_client.h"
 #include "common/mem.h"
+#include "common/text.h"
 #include "proto/message_tables.h" /* generated: close codes */
 #include "proto/ws_handshake.h"
 
 #define READ_SIZE 16384
+#define HEAD_MAX 16384 /* of the answer to a handshake */
+#define HEAD_END "\r\n\r\n"
 
 struct ws_client {
     struct wire wire;
@@ -25,54 +27,109 @@ struct ws_client {
 static void write_handshake(struct text *text, const struct wire_address *address, const char *path,
                             const char *key)
 {
-    char headers[128 + WS_KEY_SIZE];
-
-    snprintf(headers, sizeof(headers),
-             "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-             "Sec-WebSocket-Key: %s\r\n",
-             key);
-    http_client_write_head(text, address, path, headers);
+    text_printf(text,
+                "GET %s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: progressctl/" PROGRESSD_VERSION
+                "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: %s\r\n\r\n",
+                address->path, path, address->authority, key);
 }
 
-/* RFC 6455, 4.1: what the client must check. 0; an outcome; -EIO. */
-static int check_handshake(const struct http_reply *reply, const char *key, int *ret_status)
+/* Whether it may become an answer of HTTP/1.1. */
+static bool begins_as_http(const struct text *input)
 {
-    char accept[WS_ACCEPT_SIZE];
-    int result = ws_handshake_accept(key, accept);
+    const size_t len = strlen("HTTP/1.1 ");
 
-    if (result < 0) {
-        return result;
+    return memcmp(input->data, "HTTP/1.1 ", input->len < len ? input->len : len) == 0;
+}
+
+/* Reads on until the head of the answer is whole. 0 and *ret_len, its length; an outcome. */
+static int read_head(struct wire *wire, int64_t deadline, struct text *input, size_t *ret_len)
+{
+    char buffer[4096];
+    const char *end = NULL;
+
+    while (!end) {
+        size_t len = 0;
+        int rc = wire_read(wire, buffer, sizeof(buffer), deadline, &len);
+
+        if (rc) {
+            return rc == WIRE_ENDED ? WIRE_BAD_PROTOCOL : rc;
+        }
+        text_append(input, buffer, len);
+        if (text_failed(input)) {
+            return -ENOMEM;
+        }
+        end = memmem(input->data, input->len, HEAD_END, strlen(HEAD_END));
+        if (!end && (input->len > HEAD_MAX || !begins_as_http(input))) {
+            return WIRE_BAD_PROTOCOL;
+        }
     }
-    if (reply->status != 101) {
-        *ret_status = reply->status;
-        return WS_CLIENT_REFUSED;
-    }
-    if (strcasecmp(reply->headers[HTTP_REPLY_UPGRADE], "websocket") != 0 ||
-        strcmp(reply->headers[HTTP_REPLY_SEC_WEBSOCKET_ACCEPT], accept) != 0) {
-        return WS_CLIENT_PROTOCOL_ERROR;
-    }
+    *ret_len = (size_t)(end - input->data) + strlen(HEAD_END);
     return 0;
 }
 
+/* Whether the head has this header with this value. */
+static bool has_header(const char *head, const char *name, const char *value)
+{
+    for (const char *line = strstr(head, "\r\n"); line; line = strstr(line, "\r\n")) {
+        line += 2;
+        if (strncasecmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':') {
+            const char *at = line + strlen(name) + 1;
+
+            at += strspn(at, " \t");
+            return strncasecmp(at, value, strlen(value)) == 0 &&
+                   at[strlen(value) + strspn(at + strlen(value), " \t")] == '\r';
+        }
+    }
+    return false;
+}
+
+/* RFC 6455, 4.1: what the client must check. 0; an outcome; -EIO. */
+static int check_handshake(const char *head, const char *key, int *ret_status)
+{
+    char accept[WS_ACCEPT_SIZE];
+    int status, rc = ws_handshake_accept(key, accept);
+
+    if (rc < 0) {
+        return rc;
+    }
+    if (sscanf(head, "HTTP/1.1 %3d", &status) != 1) {
+        return WIRE_BAD_PROTOCOL;
+    }
+    if (status != 101) {
+        *ret_status = status;
+        return WIRE_REFUSED;
+    }
+    return has_header(head, "Upgrade", "websocket") &&
+                   has_header(head, "Sec-WebSocket-Accept", accept)
+               ? 0
+               : WIRE_BAD_PROTOCOL;
+}
+
+/* *ret_rest gets what comes behind the answer. */
 static int shake_hands(struct wire *wire, const struct wire_address *address, const char *path,
                        int64_t deadline, struct text *ret_rest, int *ret_status)
 {
-    CLEANUP(text_deinit) struct text request = TEXT_EMPTY;
-    struct http_reply reply;
+    CLEANUP(text_deinit) struct text request = TEXT_EMPTY, input = TEXT_EMPTY;
     char key[WS_KEY_SIZE];
-    int result = ws_handshake_new_key(key);
+    size_t head_len;
+    int rc = ws_handshake_new_key(key);
 
-    if (result < 0) {
-        return result;
+    if (rc < 0) {
+        return rc;
     }
     write_handshake(&request, address, path, key);
-    result = http_client_exchange(wire, &request, deadline, &reply, ret_rest);
-    if (result) {
-        return result == HTTP_CLIENT_BAD_REPLY ? WS_CLIENT_PROTOCOL_ERROR : result;
+    rc = text_failed(&request) ? -ENOMEM : wire_write(wire, request.data, request.len, deadline);
+    if (rc == 0) {
+        rc = read_head(wire, deadline, &input, &head_len);
     }
-    result = check_handshake(&reply, key, ret_status);
-    http_reply_deinit(&reply);
-    return result;
+    if (rc) {
+        return rc;
+    }
+    text_append(ret_rest, input.data + head_len, input.len - head_len);
+    input.data[head_len - 1] = '\0'; /* its last line feed: the head is a string */
+    rc = check_handshake(input.data, key, ret_status);
+    return rc == 0 && text_failed(ret_rest) ? -ENOMEM : rc;
 }
 
 /* Takes the wire over, and the first bytes that came behind the handshake. */
@@ -108,7 +165,7 @@ int ws_client_open(const struct wire_address *address, const char *path, int64_t
     int result = wire_open(&wire, address, deadline);
 
     if (result) {
-        return result == WIRE_UNKNOWN_HOST ? WS_CLIENT_UNKNOWN_HOST : result;
+        return result;
     }
     result = shake_hands(&wire, address, path, deadline, &rest, ret_status);
     if (result) {
@@ -155,7 +212,7 @@ int ws_client_send(struct ws_client *client, const void *data, size_t len, int64
     return send_frame(client, WS_TEXT, data, len, deadline);
 }
 
-/* 0: nothing is complete in what was read; WS_EVENT; WS_CLIENT_PROTOCOL_ERROR; -ENOMEM. */
+/* 0: nothing is complete in what was read; WS_EVENT; WIRE_BAD_PROTOCOL; -ENOMEM. */
 static int parse_input(struct ws_client *client, struct ws_event *ret_event)
 {
     size_t used = 0;
@@ -163,17 +220,17 @@ static int parse_input(struct ws_client *client, struct ws_event *ret_event)
                                 client->end - client->begin, &used, ret_event);
 
     client->begin += used;
-    return result <= 0 || result == WS_EVENT ? result : WS_CLIENT_PROTOCOL_ERROR;
+    return result <= 0 || result == WS_EVENT ? result : WIRE_BAD_PROTOCOL;
 }
 
-/* 0; WS_CLIENT_ENDED; -errno. */
+/* 0; WIRE_ENDED; -errno. */
 static int read_input(struct ws_client *client, int64_t deadline)
 {
     size_t len;
     int result = wire_read(&client->wire, client->input, client->size, deadline, &len);
 
     if (result) {
-        return result == WIRE_ENDED ? WS_CLIENT_ENDED : result;
+        return result;
     }
     client->begin = 0;
     client->end = len;

@@ -3,6 +3,8 @@
  * Receives   texts to send, from progressctl's watch and ping
  * Hands on   the server's messages, one at a time
  * Owns       the connection
+ *
+ * Frames are read and written by proto/ws_frame: Debian 12's libcurl has no WebSocket.
  */
 #ifndef PROGRESSD_CLIENT_CLI_WS_CLIENT_H
 #define PROGRESSD_CLIENT_CLI_WS_CLIENT_H
@@ -14,15 +16,8 @@
 
 struct ws_client;
 
-enum ws_client_outcome {
-    WS_CLIENT_UNKNOWN_HOST = 1,
-    WS_CLIENT_REFUSED,        /* the server answered with another status than 101 */
-    WS_CLIENT_PROTOCOL_ERROR, /* the server breaks HTTP or RFC 6455 */
-    WS_CLIENT_ENDED,          /* the connection ended without a close frame */
-};
-
-/* Connects and shakes hands (RFC 6455, 4.1). 0 and *ret_client; WS_CLIENT_REFUSED and *ret_status;
- * an outcome; -ETIMEDOUT, -ENOMEM or another -errno. */
+/* Connects and shakes hands (RFC 6455, 4.1). 0 and *ret_client; WIRE_REFUSED and *ret_status;
+ * another outcome of enum wire_outcome; -ETIMEDOUT, -ENOMEM or another -errno. */
 int ws_client_open(const struct wire_address *address, const char *path, int64_t deadline,
                    struct ws_client **ret_client, int *ret_status) MUST_CHECK;
 
@@ -31,7 +26,7 @@ int ws_client_send(struct ws_client *client, const void *data, size_t len,
                    int64_t deadline) MUST_CHECK;
 
 /* Waits for the next message or close frame; pings are answered on the way. 0 and *ret_event, whose
- * payload is valid until the next call; WS_CLIENT_PROTOCOL_ERROR; WS_CLIENT_ENDED; -ETIMEDOUT,
+ * payload is valid until the next call; WIRE_BAD_PROTOCOL; WIRE_ENDED; -ETIMEDOUT,
  * after which it may be called again; -ENOMEM; -errno. */
 int ws_client_next(struct ws_client *client, int64_t deadline,
                    struct ws_event *ret_event) MUST_CHECK;

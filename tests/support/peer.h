@@ -19,6 +19,7 @@
 #include "client/cli/wire.h"
 
 struct peer {
+    char url[64];
     struct wire_address address;
     void (*serve)(int fd);
     int listener;
@@ -47,9 +48,9 @@ static inline void peer_start(struct peer *peer, void (*serve)(int fd))
     peer->listener = socket(AF_INET, SOCK_STREAM, 0);
     failed = bind(peer->listener, (struct sockaddr *)&in, size) || listen(peer->listener, 1) ||
              getsockname(peer->listener, (struct sockaddr *)&in, &size);
-    strcpy(peer->address.host, "127.0.0.1");
-    snprintf(peer->address.port, sizeof(peer->address.port), "%u", ntohs(in.sin_port));
-    failed = failed || pthread_create(&peer->thread, NULL, peer_main, peer);
+    snprintf(peer->url, sizeof(peer->url), "http://127.0.0.1:%u", ntohs(in.sin_port));
+    failed = failed || wire_address_parse(peer->url, &peer->address) ||
+             pthread_create(&peer->thread, NULL, peer_main, peer);
     assert(!failed);
 }
 

@@ -12,7 +12,7 @@ static void serve_in_pieces(int fd)
     peer_read_head(fd, head, sizeof(head));
     peer_send(fd, "HTTP/1.1 200 OK\r\nContent-", 25);
     usleep(1000);
-    peer_send(fd, "Length: 4\r\nETag: \"a\"\r\n\r\nbo", 26);
+    peer_send(fd, "Length: 4\r\nRetry-After: 7\r\n\r\nbo", 31);
     usleep(1000);
     peer_send(fd, "dy", 2);
 }
@@ -21,20 +21,22 @@ Test(http_client, a_resource_is_got_with_its_headers_and_body)
 {
     struct http_reply reply;
     struct peer peer;
-    char expected[256];
+    char expected[2048];
 
     peer_start(&peer, serve_in_pieces);
-    cr_assert_eq(http_client_get(&peer.address, "/api/progress/a?x", "If-None-Match: \"b\"\r\n",
+    cr_assert_eq(http_client_get(&peer.address, "/api/progress/a?x",
+                                 (const char *const[]){"If-None-Match: \"b\""}, 1,
                                  wire_deadline(5000), &reply),
                  0);
     peer_join(&peer);
-    snprintf(expected, sizeof(expected),
-             "GET /api/progress/a?x HTTP/1.1\r\nHost: 127.0.0.1:%s\r\nConnection: close\r\n"
-             "If-None-Match: \"b\"\r\n\r\n",
-             peer.address.port);
+    snprintf(
+        expected, sizeof(expected),
+        "GET /api/progress/a?x HTTP/1.1\r\nHost: %s\r\nUser-Agent: progressctl/" PROGRESSD_VERSION
+        "\r\nAccept: */*\r\nIf-None-Match: \"b\"\r\n\r\n",
+        peer.address.authority);
     cr_assert_str_eq(head, expected);
     cr_assert_eq(reply.status, 200);
-    cr_assert_str_eq(reply.headers[HTTP_REPLY_ETAG], "\"a\"");
+    cr_assert_eq(reply.retry_after_s, 7);
     cr_assert_str_eq(reply.body.data, "body");
     http_reply_deinit(&reply);
 }
@@ -51,7 +53,7 @@ Test(http_client, a_reply_may_end_with_its_connection)
     struct peer peer;
 
     peer_start(&peer, serve_until_end);
-    cr_assert_eq(http_client_get(&peer.address, "/", NULL, wire_deadline(5000), &reply), 0);
+    cr_assert_eq(http_client_get(&peer.address, "/", NULL, 0, wire_deadline(5000), &reply), 0);
     peer_join(&peer);
     cr_assert_eq(reply.status, 503);
     cr_assert_str_eq(reply.body.data, "x");
@@ -78,8 +80,8 @@ Test(http_client, what_is_no_whole_reply_is_refused)
         struct http_reply reply;
         struct peer peer;
         peer_start(&peer, servers[i]);
-        cr_assert_eq(http_client_get(&peer.address, "/", NULL, wire_deadline(5000), &reply),
-                     HTTP_CLIENT_BAD_REPLY);
+        cr_assert_eq(http_client_get(&peer.address, "/", NULL, 0, wire_deadline(5000), &reply),
+                     WIRE_BAD_PROTOCOL);
         peer_join(&peer);
     }
 }
@@ -97,32 +99,87 @@ Test(http_client, waiting_for_a_reply_ends_with_the_deadline)
     struct peer peer;
 
     peer_start(&peer, serve_never);
-    cr_assert_eq(http_client_get(&peer.address, "/", NULL, wire_deadline(20), &reply), -ETIMEDOUT);
+    cr_assert_eq(http_client_get(&peer.address, "/", NULL, 0, wire_deadline(20), &reply),
+                 -ETIMEDOUT);
     peer_join(&peer);
 }
 
-Test(http_client, the_host_of_an_ipv6_address_is_in_brackets)
+static void serve_too_much(int fd)
 {
-    struct wire_address address = {"::1", "80"};
-    struct text text = TEXT_EMPTY;
+    static char zeros[65536];
 
-    http_client_write_head(&text, &address, "/", NULL);
-    cr_assert_str_eq(text.data, "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n");
-    text_deinit(&text);
+    peer_read_head(fd, head, sizeof(head));
+    peer_send(fd, "HTTP/1.1 200 OK\r\n\r\n", 19);
+    for (int i = 0; i < HTTP_BODY_MAX / (int)sizeof(zeros) + 1; i++) {
+        if (send(fd, zeros, sizeof(zeros), MSG_NOSIGNAL) < 0) {
+            return;
+        }
+    }
+}
+
+Test(http_client, a_body_without_an_end_is_refused)
+{
+    struct http_reply reply;
+    struct peer peer;
+
+    peer_start(&peer, serve_too_much);
+    cr_assert_eq(http_client_get(&peer.address, "/", NULL, 0, wire_deadline(10000), &reply),
+                 WIRE_BAD_PROTOCOL);
+    peer_join(&peer);
+}
+
+Test(http_client, a_path_of_the_address_goes_before_the_resource)
+{
+    struct wire_address below;
+    struct http_reply reply;
+    struct peer peer;
+    char url[128];
+
+    peer_start(&peer, serve_in_pieces);
+    snprintf(url, sizeof(url), "%s/live/", peer.url);
+    cr_assert_eq(wire_address_parse(url, &below), 0);
+    cr_assert_eq(http_client_get(&below, "/status", NULL, 0, wire_deadline(5000), &reply), 0);
+    peer_join(&peer);
+    cr_assert_eq(strncmp(head, "GET /live/status HTTP/1.1\r\n", 27), 0, "%s", head);
+    http_reply_deinit(&reply);
+}
+
+static void serve_without_tls(int fd)
+{
+    char hello[4096];
+    ssize_t received = recv(fd, hello, sizeof(hello), 0);
+
+    cr_assert_gt(received, 0);
+    peer_send(fd, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
+}
+
+Test(http_client, a_server_without_tls_is_told)
+{
+    struct wire_address secure;
+    struct http_reply reply;
+    struct peer peer;
+    char url[4096];
+
+    peer_start(&peer, serve_without_tls);
+    snprintf(url, sizeof(url), "https%s", peer.url + strlen("http"));
+    cr_assert_eq(wire_address_parse(url, &secure), 0);
+    cr_assert_eq(http_client_get(&secure, "/", NULL, 0, wire_deadline(5000), &reply),
+                 WIRE_UNTRUSTED);
+    peer_join(&peer);
 }
 
 Test(http_client, no_host_and_no_listener_are_told_apart)
 {
-    struct wire_address unknown = {"host.invalid", "80"};
+    struct wire_address unknown = {.url = "http://host.invalid"};
     struct http_reply reply;
     struct peer peer;
 
-    cr_assert_eq(http_client_get(&unknown, "/", NULL, wire_deadline(5000), &reply),
-                 HTTP_CLIENT_UNKNOWN_HOST);
+    cr_assert_eq(http_client_get(&unknown, "/", NULL, 0, wire_deadline(5000), &reply),
+                 WIRE_UNKNOWN_HOST);
     peer_start(&peer, serve_until_end);
-    cr_assert_eq(http_client_get(&peer.address, "/", NULL, wire_deadline(5000), &reply), 0);
+    cr_assert_eq(http_client_get(&peer.address, "/", NULL, 0, wire_deadline(5000), &reply), 0);
     http_reply_deinit(&reply);
     peer_join(&peer);
-    cr_assert_eq(http_client_get(&peer.address, "/", NULL, wire_deadline(5000), &reply),
+    cr_assert_eq(http_client_get(&peer.address, "/", NULL, 0, wire_deadline(5000), &reply),
                  -ECONNREFUSED);
 }

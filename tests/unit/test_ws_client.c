@@ -146,7 +146,7 @@ Test(ws_client, after_a_deadline_waiting_may_go_on)
     client = opened(&peer);
     cr_assert_eq(ws_client_next(client, wire_clock(), &event), -ETIMEDOUT);
     check_event(client, WS_TEXT, "x");
-    cr_assert_eq(ws_client_next(client, wire_deadline(5000), &event), WS_CLIENT_ENDED);
+    cr_assert_eq(ws_client_next(client, wire_deadline(5000), &event), WIRE_ENDED);
     ws_client_free(client);
     peer_join(&peer);
 }
@@ -179,7 +179,7 @@ Test(ws_client, what_breaks_rfc_6455_is_told)
         struct peer peer;
         peer_start(&peer, servers[i]);
         client = opened(&peer);
-        cr_assert_eq(ws_client_next(client, wire_deadline(5000), &event), WS_CLIENT_PROTOCOL_ERROR);
+        cr_assert_eq(ws_client_next(client, wire_deadline(5000), &event), WIRE_BAD_PROTOCOL);
         ws_client_free(client);
         peer_join(&peer);
     }
@@ -222,10 +222,10 @@ Test(ws_client, a_handshake_that_fails_says_how)
         void (*serve)(int fd);
         int outcome, status;
     } cases[] = {
-        {serve_503, WS_CLIENT_REFUSED, 503},
-        {serve_wrong_accept, WS_CLIENT_PROTOCOL_ERROR, 0},
-        {serve_no_http, WS_CLIENT_PROTOCOL_ERROR, 0},
-        {serve_end, WS_CLIENT_PROTOCOL_ERROR, 0},
+        {serve_503, WIRE_REFUSED, 503},
+        {serve_wrong_accept, WIRE_BAD_PROTOCOL, 0},
+        {serve_no_http, WIRE_BAD_PROTOCOL, 0},
+        {serve_end, WIRE_BAD_PROTOCOL, 0},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -243,12 +243,12 @@ Test(ws_client, a_handshake_that_fails_says_how)
 
 Test(ws_client, an_unknown_host_is_told)
 {
-    struct wire_address address = {"host.invalid", "80"};
+    struct wire_address address = {.url = "http://host.invalid"};
     struct ws_client *client;
     int status;
 
     cr_assert_eq(ws_client_open(&address, "/", wire_deadline(5000), &client, &status),
-                 WS_CLIENT_UNKNOWN_HOST);
+                 WIRE_UNKNOWN_HOST);
 }
 
 Test(ws_client, null_is_freed)
