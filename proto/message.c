@@ -50,7 +50,7 @@ static bool is_present(const struct reading *reading, enum member member)
     return reading->values[member].raw.at;
 }
 
-static struct span without_quotes(struct json_value string)
+static struct span message_without_quotes(struct json_value string)
 {
     return (struct span){string.raw.at + 1, string.raw.len - 2};
 }
@@ -148,7 +148,7 @@ static int read_one_rev(struct reading *reading)
         return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
                               "rev must be a string or null");
     }
-    if (rev_parse(without_quotes(value), &task->rev) != 0) {
+    if (rev_parse(message_without_quotes(value), &task->rev) != 0) {
         return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "rev " REV_RULE);
     }
     task->has_rev = true;
@@ -244,7 +244,7 @@ static int read_token(struct reading *reading)
     if (value.kind != JSON_STRING) {
         return message_refuse(&reading->error, ERROR_INVALID_MESSAGE, "token must be a string");
     }
-    token = without_trailing_space(without_quotes(value));
+    token = without_trailing_space(message_without_quotes(value));
     if (token.len == 0 || memchr(token.at, '\\', token.len)) {
         return message_refuse(&reading->error, ERROR_INVALID_MESSAGE,
                               "token must have at least one character, and no escapes");
@@ -372,7 +372,7 @@ int client_message_next_task(const struct client_message *message, struct client
                               index);
     }
     if (rev.kind != JSON_NULL) {
-        if (rev_parse(without_quotes(rev), &task.rev) != 0) {
+        if (rev_parse(message_without_quotes(rev), &task.rev) != 0) {
             memcpy(error.task_id, task.task_id, sizeof(error.task_id));
             *ret_error = error;
             return message_refuse(ret_error, ERROR_INVALID_MESSAGE, "revs[%u] " REV_RULE, index);

@@ -129,7 +129,7 @@ static unsigned retry_after_s(const struct task *task)
     return age_s / 4 > RETRY_MAX_S ? RETRY_MAX_S : (unsigned)(age_s / 4);
 }
 
-static void write_state(struct text *text, struct task *task, const char *rev)
+static void poll_write_state(struct text *text, struct task *task, const char *rev)
 {
     struct task_frame frames[TASK_MESSAGE_TYPES];
     uint32_t left_out;
@@ -151,8 +151,8 @@ static void write_state(struct text *text, struct task *task, const char *rev)
     text_puts(text, "]}");
 }
 
-static void answer(const struct front *front, struct connection *connection,
-                   const struct http_request *request, struct task *task)
+static void poll_answer(const struct front *front, struct connection *connection,
+                        const struct http_request *request, struct task *task)
 {
     char rev[REV_TEXT_SIZE], headers[80 + REV_TEXT_SIZE];
     struct text body = TEXT_EMPTY;
@@ -175,7 +175,7 @@ static void answer(const struct front *front, struct connection *connection,
     if (http_client_has(request, rev)) {
         answer.status = 304;
     } else {
-        write_state(&body, task, rev);
+        poll_write_state(&body, task, rev);
         answer.body = (struct span){body.data, body.len};
     }
     if (text_failed(&body)) {
@@ -188,7 +188,7 @@ static void answer(const struct front *front, struct connection *connection,
 
 /* ── The subscription ────────────────────────────────────────────────────────────────────────── */
 
-static void on_ready(struct subscription *subscription)
+static void poll_on_ready(struct subscription *subscription)
 {
     struct poll *poll = CONTAINER_OF(subscription, struct poll, subscription);
     struct task *task = subscription->task;
@@ -198,11 +198,11 @@ static void on_ready(struct subscription *subscription)
     }
     hub_unsubscribe(poll->front->hub, subscription);
     poll->on_done(poll->connection);
-    answer(poll->front, poll->connection, poll->request, task);
+    poll_answer(poll->front, poll->connection, poll->request, task);
     mem_free(poll);
 }
 
-static void on_failed(struct subscription *subscription)
+static void poll_on_failed(struct subscription *subscription)
 {
     struct poll *poll = CONTAINER_OF(subscription, struct poll, subscription);
 
@@ -211,14 +211,14 @@ static void on_failed(struct subscription *subscription)
     mem_free(poll);
 }
 
-static void on_news(struct subscription *subscription)
+static void poll_on_news(struct subscription *subscription)
 {
 }
 
 static const struct subscription_events subscription_events = {
-    .on_ready = on_ready,
-    .on_news = on_news,
-    .on_failed = on_failed,
+    .on_ready = poll_on_ready,
+    .on_news = poll_on_news,
+    .on_failed = poll_on_failed,
 };
 
 /* Answers at once what is known; else the poll waits. */
@@ -257,7 +257,7 @@ static struct poll *ask_hub(const struct front *front, struct connection *connec
         struct task *task = poll->subscription.task;
 
         hub_unsubscribe(front->hub, &poll->subscription);
-        answer(front, connection, request, task);
+        poll_answer(front, connection, request, task);
     } else if (r == HUB_UNAVAILABLE) {
         refuse_unavailable(front, connection, request);
     } else {
@@ -304,7 +304,7 @@ struct poll *poller_request(const struct front *front, struct connection *connec
 void poller_give_up(struct poll *poll)
 {
     hub_unsubscribe(poll->front->hub, &poll->subscription);
-    on_failed(&poll->subscription);
+    poll_on_failed(&poll->subscription);
 }
 
 void poller_cancel(struct poll *poll)

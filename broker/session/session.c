@@ -23,7 +23,7 @@ static struct session *session_of(struct connection *connection)
 }
 
 /* The client has this long for what it has to do next. */
-static void set_deadline(struct session *session, uint32_t in_ms)
+static void session_set_deadline(struct session *session, uint32_t in_ms)
 {
     const struct front *front = session->settings->front;
 
@@ -34,7 +34,7 @@ static void set_deadline(struct session *session, uint32_t in_ms)
 static void limit_deadline(struct session *session, uint32_t in_ms)
 {
     if (session->timer.due_ms > uv_now(session->settings->front->loop) + in_ms) {
-        set_deadline(session, in_ms);
+        session_set_deadline(session, in_ms);
     }
 }
 
@@ -164,7 +164,7 @@ static void on_poll_done(struct connection *connection)
     session_of(connection)->poll = NULL;
 }
 
-static void on_begun(struct connection *connection)
+static void session_on_begun(struct connection *connection)
 {
     struct session *session = session_of(connection);
 
@@ -182,7 +182,7 @@ static enum session_admission admit(struct session *session)
     return SESSION_WELCOME;
 }
 
-static void on_request(struct connection *connection, const struct http_request *request)
+static void session_on_request(struct connection *connection, const struct http_request *request)
 {
     struct session *session = session_of(connection);
     const struct front *front = session->settings->front;
@@ -190,8 +190,8 @@ static void on_request(struct connection *connection, const struct http_request 
     struct span path = http_request_path(request);
     struct span rest;
 
-    set_deadline(session,
-                 connection->is_last ? half_of_shutdown(session) : front->config->idle_timeout_ms);
+    session_set_deadline(session, connection->is_last ? half_of_shutdown(session)
+                                                      : front->config->idle_timeout_ms);
     if (admission != SESSION_WELCOME) {
         refuse_for_limit(session, request, admission);
         return;
@@ -218,42 +218,43 @@ static void on_request(struct connection *connection, const struct http_request 
 
 /* ── The connection's other events ───────────────────────────────────────────────────────────── */
 
-static void on_message(struct connection *connection, enum ws_opcode opcode, const uint8_t *payload,
-                       uint32_t len)
+static void session_on_message(struct connection *connection, enum ws_opcode opcode,
+                               const uint8_t *payload, uint32_t len)
 {
     watcher_message(&session_of(connection)->watcher, opcode, payload, len);
 }
 
-static size_t on_collect(struct connection *connection, struct connection_frame *frames, size_t max)
+static size_t session_on_collect(struct connection *connection, struct connection_frame *frames,
+                                 size_t max)
 {
     return watcher_collect(&session_of(connection)->watcher, frames, max);
 }
 
-static void on_taken(struct connection *connection, const struct connection_frame *frame)
+static void session_on_taken(struct connection *connection, const struct connection_frame *frame)
 {
     watcher_taken(&session_of(connection)->watcher, frame);
 }
 
-static void on_flush_due(struct connection *connection)
+static void session_on_flush_due(struct connection *connection)
 {
     struct session *session = session_of(connection);
 
     session->settings->events->on_flush_due(session);
 }
 
-static void on_ending(struct connection *connection)
+static void session_on_ending(struct connection *connection)
 {
     struct session *session = session_of(connection);
     const struct config *config = session->settings->front->config;
     const bool takes_answer = session->place == SESSION_HTTP && !connection->is_shut;
 
-    set_deadline(session, connection->is_last ? half_of_shutdown(session)
-                          : takes_answer      ? config->idle_timeout_ms
-                                              : config->shutdown_timeout_ms);
+    session_set_deadline(session, connection->is_last ? half_of_shutdown(session)
+                                  : takes_answer      ? config->idle_timeout_ms
+                                                      : config->shutdown_timeout_ms);
     session->settings->events->on_ending(session);
 }
 
-static void on_connection_closed(struct connection *connection)
+static void session_on_connection_closed(struct connection *connection)
 {
     struct session *session = session_of(connection);
     const struct front *front = session->settings->front;
@@ -269,19 +270,19 @@ static void on_connection_closed(struct connection *connection)
 }
 
 static const struct connection_events connection_events = {
-    .on_begun = on_begun,
-    .on_request = on_request,
-    .on_message = on_message,
-    .on_collect = on_collect,
-    .on_taken = on_taken,
-    .on_flush_due = on_flush_due,
-    .on_ending = on_ending,
-    .on_closed = on_connection_closed,
+    .on_begun = session_on_begun,
+    .on_request = session_on_request,
+    .on_message = session_on_message,
+    .on_collect = session_on_collect,
+    .on_taken = session_on_taken,
+    .on_flush_due = session_on_flush_due,
+    .on_ending = session_on_ending,
+    .on_closed = session_on_connection_closed,
 };
 
 /* While HTTP: the client took too long for its first request, or sent none for a while; or the
  * broker stops, and can't wait any longer for the answer. While closing: it took too long to go. */
-static void on_timer(struct timer *timer)
+static void session_on_timer(struct timer *timer)
 {
     struct session *session = CONTAINER_OF(timer, struct session, timer);
 
@@ -323,8 +324,8 @@ int session_open(struct session *session, int fd, const struct session_settings 
     if (r < 0) {
         return r;
     }
-    timer_init(&session->timer, on_timer);
-    set_deadline(session, settings->front->config->handshake_timeout_ms);
+    timer_init(&session->timer, session_on_timer);
+    session_set_deadline(session, settings->front->config->handshake_timeout_ms);
     return 0;
 }
 

@@ -113,7 +113,7 @@ static void enter(struct sessions *sessions, struct session *session, enum sessi
     metric_set(sessions->front->metrics, METRIC_HANDSHAKES_IN_FLIGHT, count_arriving(sessions));
 }
 
-static void leave(struct sessions *sessions, struct session *session)
+static void sessions_leave(struct sessions *sessions, struct session *session)
 {
     list_remove(&session->link);
     sessions->counts[session->place]--;
@@ -123,11 +123,11 @@ static void leave(struct sessions *sessions, struct session *session)
 
 static void move(struct sessions *sessions, struct session *session, enum session_place place)
 {
-    leave(sessions, session);
+    sessions_leave(sessions, session);
     enter(sessions, session, place);
 }
 
-static struct session *oldest(const struct sessions *sessions, enum session_place place)
+static struct session *sessions_oldest(const struct sessions *sessions, enum session_place place)
 {
     struct list *link = list_first(&sessions->places[place]);
 
@@ -143,19 +143,20 @@ static void cut_off(struct sessions *sessions, struct session *session)
 /* Of those whose first request isn't complete, the one that is to go. */
 static struct session *arriving_to_go(const struct sessions *sessions)
 {
-    return oldest(sessions, sessions->counts[SESSION_SILENT] >= sessions->counts[SESSION_BEGUN]
-                                ? SESSION_SILENT
-                                : SESSION_BEGUN);
+    return sessions_oldest(sessions,
+                           sessions->counts[SESSION_SILENT] >= sessions->counts[SESSION_BEGUN]
+                               ? SESSION_SILENT
+                               : SESSION_BEGUN);
 }
 
 /* Of those who are served, one that misses nothing; or NULL. A few looks are enough: who is idle
  * stays near the front, and the others are put behind. */
 static struct session *served_to_go(struct sessions *sessions)
 {
-    struct session *session = oldest(sessions, SESSION_ENDING);
+    struct session *session = sessions_oldest(sessions, SESSION_ENDING);
 
     for (int i = 0; i < LOOKS && !session && sessions->counts[SESSION_HTTP] > 0; i++) {
-        struct session *next = oldest(sessions, SESSION_HTTP);
+        struct session *next = sessions_oldest(sessions, SESSION_HTTP);
 
         if (session_is_idle(next)) {
             session = next;
@@ -173,23 +174,23 @@ static struct sessions *sessions_of(struct session *session)
     return CONTAINER_OF(session->settings, struct sessions, settings);
 }
 
-static void on_begun(struct session *session)
+static void sessions_on_begun(struct session *session)
 {
     move(sessions_of(session), session, SESSION_BEGUN);
 }
 
-static enum session_admission refuse(struct session *session, enum session_admission why)
+static enum session_admission sessions_refuse(struct session *session, enum session_admission why)
 {
     struct sessions *sessions = sessions_of(session);
 
     move(sessions, session, SESSION_REFUSED);
     if (sessions->counts[SESSION_REFUSED] > SESSIONS_REFUSED_MAX) {
-        cut_off(sessions, oldest(sessions, SESSION_REFUSED));
+        cut_off(sessions, sessions_oldest(sessions, SESSION_REFUSED));
     }
     return why;
 }
 
-static enum session_admission on_arrival(struct session *session)
+static enum session_admission sessions_on_arrival(struct session *session)
 {
     struct sessions *sessions = sessions_of(session);
     const struct config *config = sessions->front->config;
@@ -197,13 +198,13 @@ static enum session_admission on_arrival(struct session *session)
 
     if (config->max_connections_per_address > 0 &&
         address->served >= config->max_connections_per_address) {
-        return refuse(session, SESSION_OVER_ADDRESS_LIMIT);
+        return sessions_refuse(session, SESSION_OVER_ADDRESS_LIMIT);
     }
     if (count_served(sessions) >= config->max_connections) {
         struct session *other = served_to_go(sessions);
 
         if (!other) {
-            return refuse(session, SESSION_OVER_LIMIT);
+            return sessions_refuse(session, SESSION_OVER_LIMIT);
         }
         cut_off(sessions, other);
     }
@@ -212,28 +213,28 @@ static enum session_admission on_arrival(struct session *session)
 }
 
 /* Behind those that were idle for longer. */
-static void on_request(struct session *session)
+static void sessions_on_request(struct session *session)
 {
     if (session->place == SESSION_HTTP) {
         move(sessions_of(session), session, SESSION_HTTP);
     }
 }
 
-static void on_upgrade(struct session *session)
+static void sessions_on_upgrade(struct session *session)
 {
     move(sessions_of(session), session, SESSION_WATCHING);
 }
 
-static void on_ending(struct session *session)
+static void sessions_on_ending(struct session *session)
 {
     if (session->place == SESSION_HTTP || session->place == SESSION_WATCHING) {
         move(sessions_of(session), session, SESSION_ENDING);
     } else if (session->place == SESSION_SILENT || session->place == SESSION_BEGUN) {
-        (void)refuse(session, SESSION_WELCOME);
+        (void)sessions_refuse(session, SESSION_WELCOME);
     }
 }
 
-static void on_flush_due(struct session *session)
+static void sessions_on_flush_due(struct session *session)
 {
     struct sessions *sessions = sessions_of(session);
 
@@ -241,11 +242,11 @@ static void on_flush_due(struct session *session)
     loop_at_turn_end(loop_of(sessions->front->loop), &sessions->flush_due);
 }
 
-static void on_closed(struct session *session)
+static void sessions_on_closed(struct session *session)
 {
     struct sessions *sessions = sessions_of(session);
 
-    leave(sessions, session);
+    sessions_leave(sessions, session);
     list_remove(&session->flush);
     address_leave(sessions, session->address);
     mem_free(session);
@@ -258,13 +259,13 @@ static void on_closed(struct session *session)
 }
 
 static const struct session_events session_events = {
-    .on_begun = on_begun,
-    .on_arrival = on_arrival,
-    .on_request = on_request,
-    .on_upgrade = on_upgrade,
-    .on_ending = on_ending,
-    .on_flush_due = on_flush_due,
-    .on_closed = on_closed,
+    .on_begun = sessions_on_begun,
+    .on_arrival = sessions_on_arrival,
+    .on_request = sessions_on_request,
+    .on_upgrade = sessions_on_upgrade,
+    .on_ending = sessions_on_ending,
+    .on_flush_due = sessions_on_flush_due,
+    .on_closed = sessions_on_closed,
 };
 
 /* Writes what this loop turn produced. */

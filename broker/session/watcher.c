@@ -29,7 +29,7 @@ struct watching {
     struct bytes *answer; /* a frame with `subscribed`, from collecting it until it is taken */
 };
 
-static uint64_t now_ms(const struct watcher *watcher)
+static uint64_t watcher_now_ms(const struct watcher *watcher)
 {
     return uv_now(watcher->front->loop);
 }
@@ -56,7 +56,7 @@ static uint64_t expiry_ms(const struct watcher *watcher, const struct token *tok
 {
     const int64_t left_us = token->valid_until_us - (int64_t)wall_clock_us();
 
-    return now_ms(watcher) + (left_us > 0 ? ((uint64_t)left_us + 999) / 1000 : 0);
+    return watcher_now_ms(watcher) + (left_us > 0 ? ((uint64_t)left_us + 999) / 1000 : 0);
 }
 
 /* ── Saying something to the client alone ────────────────────────────────────────────────────── */
@@ -149,14 +149,14 @@ static int index_update(struct watcher *watcher, struct watching *added)
     return 0;
 }
 
-static void forget(struct watching *watching)
+static void watcher_forget(struct watching *watching)
 {
     struct watcher *watcher = watching->watcher;
 
     list_remove(&watching->link);
     list_remove(&watching->pending);
     watcher->count--;
-    watcher->idle_ms = now_ms(watcher);
+    watcher->idle_ms = watcher_now_ms(watcher);
     if (watcher->count == 0) {
         tick_by(watcher, watcher->idle_ms + watcher->front->config->subscribe_timeout_ms);
     }
@@ -173,14 +173,14 @@ static void index_remove(struct watching *watching)
     map_remove(&watching->watcher->by_id, task->id, task->id_len);
 }
 
-static void unwatch(struct watching *watching)
+static void watcher_unwatch(struct watching *watching)
 {
     index_remove(watching);
     hub_unsubscribe(watching->watcher->front->hub, &watching->subscription);
-    forget(watching);
+    watcher_forget(watching);
 }
 
-static void on_news(struct subscription *subscription)
+static void watcher_on_news(struct subscription *subscription)
 {
     struct watching *watching = CONTAINER_OF(subscription, struct watching, subscription);
 
@@ -208,11 +208,11 @@ static void owe_answer(struct watching *watching, const struct client_task *want
     }
     watching->answers++;
     if (watching->subscription.ready) {
-        on_news(&watching->subscription);
+        watcher_on_news(&watching->subscription);
     } /* else: when it is */
 }
 
-static void on_failed(struct subscription *subscription)
+static void watcher_on_failed(struct subscription *subscription)
 {
     struct watching *watching = CONTAINER_OF(subscription, struct watching, subscription);
 
@@ -220,13 +220,13 @@ static void on_failed(struct subscription *subscription)
         say_error(watching->watcher, subscription->task->id, ERROR_UNAVAILABLE, UNAVAILABLE_TEXT);
     }
     index_remove(watching);
-    forget(watching);
+    watcher_forget(watching);
 }
 
 static const struct subscription_events subscription_events = {
-    .on_ready = on_news,
-    .on_news = on_news,
-    .on_failed = on_failed,
+    .on_ready = watcher_on_news,
+    .on_news = watcher_on_news,
+    .on_failed = watcher_on_failed,
 };
 
 static void say_hub_refused(struct watcher *watcher, const char *task_id, int rc)
@@ -239,7 +239,8 @@ static void say_hub_refused(struct watcher *watcher, const char *task_id, int rc
 }
 
 /* Takes a reference to the token. */
-static void watch(struct watcher *watcher, const struct client_task *wanted, struct token *token)
+static void watcher_watch(struct watcher *watcher, const struct client_task *wanted,
+                          struct token *token)
 {
     struct watching *watching = mem_zalloc(1, sizeof(*watching));
     int rc;
@@ -259,19 +260,20 @@ static void watch(struct watcher *watcher, const struct client_task *wanted, str
     rc = hub_subscribe(watcher->front->hub, &watching->subscription, wanted->task_id,
                        strlen(wanted->task_id));
     if (rc != 0 && rc != HUB_READY) {
-        forget(watching);
+        watcher_forget(watching);
         say_hub_refused(watcher, wanted->task_id, rc);
         return;
     }
     if (index_update(watcher, watching) < 0) {
-        unwatch(watching);
+        watcher_unwatch(watching);
         connection_send(watcher->connection, NULL);
         return;
     }
     owe_answer(watching, wanted);
 }
 
-static void renew(struct watching *watching, const struct client_task *wanted, struct token *token)
+static void watcher_renew(struct watching *watching, const struct client_task *wanted,
+                          struct token *token)
 {
     token_unref(watching->token);
     watching->token = token_ref(token);
@@ -290,7 +292,7 @@ static void end_subscription(struct watching *watching, const char *reason)
         say(watcher, &text);
     }
     say_unsubscribed(watcher, watching->subscription.task->id, reason);
-    unwatch(watching);
+    watcher_unwatch(watching);
 }
 
 /* ── The client's requests ───────────────────────────────────────────────────────────────────── */
@@ -322,7 +324,7 @@ static int request_authorize(struct request *request, struct span text)
     return rc;
 }
 
-static void subscribe(struct request *request, const struct client_task *wanted)
+static void watcher_subscribe(struct request *request, const struct client_task *wanted)
 {
     struct watcher *watcher = request->watcher;
     struct watching *watching = watching_find(watcher, wanted->task_id);
@@ -333,12 +335,12 @@ static void subscribe(struct request *request, const struct client_task *wanted)
         metric_add(watcher->front->metrics, METRIC_AUTH_MISSING + AUTH_FORBIDDEN, 1);
         say_error(watcher, wanted->task_id, ERROR_FORBIDDEN, auth_failure_text(AUTH_FORBIDDEN));
     } else if (watching) { /* a fresh token renews in place */
-        renew(watching, wanted, request->token);
+        watcher_renew(watching, wanted, request->token);
     } else if (watcher->count >= watcher->front->config->max_subscriptions) {
         say_error(watcher, wanted->task_id, ERROR_TOO_MANY_SUBSCRIPTIONS,
                   "this connection watches as many tasks as it may");
     } else {
-        watch(watcher, wanted, request->token);
+        watcher_watch(watcher, wanted, request->token);
     }
 }
 
@@ -347,7 +349,7 @@ static void say_not_subscribed(struct watcher *watcher, const char *task_id)
     say_error(watcher, task_id, ERROR_NOT_SUBSCRIBED, "not subscribed to this task");
 }
 
-static void unsubscribe(struct request *request, const struct client_task *wanted)
+static void watcher_unsubscribe(struct request *request, const struct client_task *wanted)
 {
     struct watching *watching = watching_find(request->watcher, wanted->task_id);
 
@@ -358,7 +360,7 @@ static void unsubscribe(struct request *request, const struct client_task *wante
     end_subscription(watching, UNSUBSCRIBED_CLIENT_REQUEST);
 }
 
-static void get_state(struct request *request, const struct client_task *wanted)
+static void watcher_get_state(struct request *request, const struct client_task *wanted)
 {
     struct watching *watching = watching_find(request->watcher, wanted->task_id);
 
@@ -369,7 +371,7 @@ static void get_state(struct request *request, const struct client_task *wanted)
     }
 }
 
-static void ping(struct watcher *watcher, const struct client_message *message)
+static void watcher_ping(struct watcher *watcher, const struct client_message *message)
 {
     struct text text = TEXT_EMPTY;
 
@@ -393,9 +395,9 @@ static void say_invalid(struct watcher *watcher, const struct client_message_err
 static void take_tasks(struct watcher *watcher, const struct client_message *message)
 {
     static void (*const handlers[CLIENT_TYPES])(struct request *, const struct client_task *) = {
-        [CLIENT_SUBSCRIBE] = subscribe,
-        [CLIENT_UNSUBSCRIBE] = unsubscribe,
-        [CLIENT_GET_STATE] = get_state,
+        [CLIENT_SUBSCRIBE] = watcher_subscribe,
+        [CLIENT_UNSUBSCRIBE] = watcher_unsubscribe,
+        [CLIENT_GET_STATE] = watcher_get_state,
     };
     struct request request = {.watcher = watcher};
     struct client_task_walk walk = {0};
@@ -421,7 +423,7 @@ static void take_tasks(struct watcher *watcher, const struct client_message *mes
  * to for a while. */
 static void charge(struct watcher *watcher, uint32_t units)
 {
-    const uint64_t now = now_ms(watcher);
+    const uint64_t now = watcher_now_ms(watcher);
     const uint64_t more_ms =
         allowance_take(&watcher->allowance, watcher->front->config, now, units);
 
@@ -452,7 +454,7 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
                              &message, &error) != 0) {
         say_invalid(watcher, &error);
     } else if (message.type == CLIENT_PING) {
-        ping(watcher, &message);
+        watcher_ping(watcher, &message);
     } else {
         take_tasks(watcher, &message);
     }
@@ -474,7 +476,7 @@ static uint32_t make_answer(struct watching *watching)
     }
     text_deinit(&text);
     if (!watching->answer) {
-        tick_by(watching->watcher, now_ms(watching->watcher));
+        tick_by(watching->watcher, watcher_now_ms(watching->watcher));
         return 0;
     }
     return watching->answer->len;
@@ -567,7 +569,7 @@ void watcher_taken(struct watcher *watcher, const struct connection_frame *frame
 /* ── Time ────────────────────────────────────────────────────────────────────────────────────── */
 
 /* Sets the timer for what is due first. */
-static void schedule(struct watcher *watcher)
+static void watcher_schedule(struct watcher *watcher)
 {
     const struct config *config = watcher->front->config;
     uint64_t due = watcher->ping_ms;
@@ -610,13 +612,14 @@ static uint64_t next_ping(const struct watcher *watcher)
 {
     const uint32_t interval = watcher->front->config->ping_interval_ms;
 
-    return now_ms(watcher) + interval - interval / 10 + arc4random_uniform(interval / 5 + 1);
+    return watcher_now_ms(watcher) + interval - interval / 10 +
+           arc4random_uniform(interval / 5 + 1);
 }
 
 void watcher_tick(struct watcher *watcher)
 {
     const struct config *config = watcher->front->config;
-    const uint64_t now = now_ms(watcher);
+    const uint64_t now = watcher_now_ms(watcher);
 
     if (watcher->resume_ms == 0 && now - watcher->connection->heard_ms >= config->idle_timeout_ms) {
         connection_close(watcher->connection, CLOSE_TIMEOUT);
@@ -636,10 +639,10 @@ void watcher_tick(struct watcher *watcher)
     }
     if (watcher->resume_ms > 0 && now >= watcher->resume_ms) {
         watcher->resume_ms = 0;
-        schedule(watcher);
+        watcher_schedule(watcher);
         connection_resume(watcher->connection); /* the last thing: it may pause or close it */
     } else {
-        schedule(watcher);
+        watcher_schedule(watcher);
     }
 }
 
@@ -661,17 +664,17 @@ int watcher_begin(struct watcher *watcher, const struct front *front, struct con
     list_init(&watcher->watchings);
     list_init(&watcher->pending);
     map_init(&watcher->by_id);
-    watcher->idle_ms = now_ms(watcher);
+    watcher->idle_ms = watcher_now_ms(watcher);
     allowance_init(&watcher->allowance, front->config, watcher->idle_ms);
     watcher->ping_ms = next_ping(watcher);
-    schedule(watcher);
+    watcher_schedule(watcher);
     return 0;
 }
 
 void watcher_end(struct watcher *watcher)
 {
     LIST_EACH (link, &watcher->watchings) {
-        unwatch(CONTAINER_OF(link, struct watching, link));
+        watcher_unwatch(CONTAINER_OF(link, struct watching, link));
     }
     map_deinit(&watcher->by_id);
     mem_free(TAKE(watcher->url_task_id));

@@ -33,7 +33,7 @@ struct web_cache *web_cache_new(void)
     return cache;
 }
 
-static void drop(struct web_cache *cache, struct cached *cached)
+static void web_cache_drop(struct web_cache *cache, struct cached *cached)
 {
     cache->files--;
     cache->bytes -= cached->content.bytes->len;
@@ -48,7 +48,7 @@ void web_cache_free(struct web_cache *cache)
         return;
     }
     LIST_EACH (link, &cache->recent) {
-        drop(cache, CONTAINER_OF(link, struct cached, link));
+        web_cache_drop(cache, CONTAINER_OF(link, struct cached, link));
     }
     mem_free(cache);
 }
@@ -73,7 +73,7 @@ static bool is_unchanged(const struct stat *a, const struct stat *b)
            is_same_time(a->st_ctim, b->st_ctim);
 }
 
-static struct cached *find(const struct web_cache *cache, const struct stat *status)
+static struct cached *web_cache_find(const struct web_cache *cache, const struct stat *status)
 {
     LIST_EACH (link, &cache->recent) {
         struct cached *cached = CONTAINER_OF(link, struct cached, link);
@@ -150,7 +150,7 @@ static int read_content(int fd, const struct stat *status, struct web_content *r
 /* ── The cache ───────────────────────────────────────────────────────────────────────────────── */
 
 /* Drops what nobody is being sent, but not the one that is just being handed out. */
-static void trim(struct web_cache *cache)
+static void web_cache_trim(struct web_cache *cache)
 {
     struct list *link = cache->recent.prev;
 
@@ -160,7 +160,7 @@ static void trim(struct web_cache *cache)
 
         link = link->prev;
         if (cached->content.bytes->refs == 1) {
-            drop(cache, cached);
+            web_cache_drop(cache, cached);
         }
     }
 }
@@ -193,7 +193,7 @@ static int remember(struct web_cache *cache, struct cached *before, const struct
         return 0;
     }
     if (before) {
-        drop(cache, before);
+        web_cache_drop(cache, before);
     }
     r = add(cache, status, content);
     if (r < 0) {
@@ -205,7 +205,7 @@ static int remember(struct web_cache *cache, struct cached *before, const struct
 int web_cache_get(struct web_cache *cache, int fd, const struct stat *status,
                   const struct web_content **ret_content)
 {
-    struct cached *cached = find(cache, status);
+    struct cached *cached = web_cache_find(cache, status);
 
     if (!cached || !cached->is_settled) {
         const bool is_settled = time(NULL) > status->st_ctim.tv_sec + 1;
@@ -216,12 +216,12 @@ int web_cache_get(struct web_cache *cache, int fd, const struct stat *status,
         if (r != 0) {
             return r;
         }
-        cached = find(cache, status);
+        cached = web_cache_find(cache, status);
         cached->is_settled = is_settled;
     }
     list_remove(&cached->link);
     list_prepend(&cache->recent, &cached->link);
-    trim(cache);
+    web_cache_trim(cache);
     *ret_content = &cached->content;
     return 0;
 }

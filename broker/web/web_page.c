@@ -90,8 +90,8 @@ static bool is_named_by_content(const char *path)
 
 /* ── Answers ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void refuse(const struct front *front, struct connection *connection,
-                   const struct http_request *request, const char *why)
+static void web_page_refuse(const struct front *front, struct connection *connection,
+                            const struct http_request *request, const char *why)
 {
     http_answer_error(front, connection, request, &(struct http_answer){.status = 404}, "NOT_FOUND",
                       why);
@@ -158,7 +158,7 @@ static void answer_with_file(const struct front *front, struct connection *conne
         send_content(front, connection, request, file->path, content);
         break;
     case WEB_CACHE_TOO_LARGE:
-        refuse(front, connection, request, "the file is too large to be served");
+        web_page_refuse(front, connection, request, "the file is too large to be served");
         break;
     default:
         refuse_for_now(front, connection, request);
@@ -183,7 +183,7 @@ void web_page_answer(const struct front *front, struct connection *connection,
         close(file.fd);
         break;
     case WEB_ROOT_MISSING:
-        refuse(front, connection, request, "no such file");
+        web_page_refuse(front, connection, request, "no such file");
         break;
     case WEB_ROOT_FOLDER:
         redirect_to_folder(front, connection, request);

@@ -158,7 +158,7 @@ static bool is_passing(int error)
            error == -EINTR || error == -EIO;
 }
 
-static int failed(int error)
+static int web_root_failed(int error)
 {
     return is_passing(error) ? error : WEB_ROOT_MISSING;
 }
@@ -173,14 +173,14 @@ int web_root_open(const char *root, struct span encoded_path, struct web_file *r
     }
     folder = open(root, FOLDER_FLAGS);
     if (folder < 0) {
-        return failed(-errno);
+        return web_root_failed(-errno);
     }
     fd = open_beneath(folder, ret_file->path);
     if (fd < 0) {
-        return failed(fd);
+        return web_root_failed(fd);
     }
     if (fstat(fd, &ret_file->status) < 0) {
-        return failed(-errno);
+        return web_root_failed(-errno);
     }
     if (S_ISDIR(ret_file->status.st_mode)) {
         return WEB_ROOT_FOLDER;
