@@ -52,7 +52,7 @@ try {
     writeFileSync(
         join(project, "types.tsx"),
         `import { ProgressClient, type TaskState } from "@progressd/client";
-     import { ProgressProvider, TaskProgress } from "@progressd/client/react";
+     import { ProgressProvider, TaskProgress, useTaskProgress } from "@progressd/client/react";
      import { createProgressStore } from "@progressd/client/zustand";
      import { taskProgressQuery } from "@progressd/client/react-query";
      const client = new ProgressClient({ token: async () => "token" });
@@ -64,10 +64,23 @@ try {
      });
      // @ts-expect-error: there is no such event
      client.addEventListener("Nonsense", () => {});
+     declare module "@progressd/client" {
+       interface CustomProgress { readonly speaker?: string; }
+     }
+     client.addEventListener("ProgressUpdated", ({ detail }) => {
+       const speakers: (string | undefined)[] = [
+         detail.payload.speaker,
+         detail.state.progress?.speaker,
+       ];
+       // @ts-expect-error: nobody declared that
+       return [speakers, detail.payload.listener];
+     });
+     const Speaker = () => useTaskProgress("42", { select: (task) => task.progress?.speaker });
+     const speaker: string | undefined = Speaker();
      const state: TaskState | undefined = createProgressStore(client).getState().tasks["42"];
      const key: readonly ["progressd", string] = taskProgressQuery(client, "42").queryKey;
      export const App = () => (
-       <ProgressProvider client={client} texts={{ stale: String(key) + state?.status }}>
+       <ProgressProvider client={client} texts={{ stale: String(key) + state?.status + speaker }}>
          <TaskProgress taskId="42" title="A talk" />
        </ProgressProvider>
      );`,

@@ -13,6 +13,8 @@ export type {
   StageEntered,
   TaskEventDetail,
 } from "./core/events.js";
+// As a whole, so that an application's declarations find the interfaces here.
+export type * from "./core/custom.js";
 export type { Problem, ProblemCode } from "./core/problem.js";
 export type {
   Refusal,

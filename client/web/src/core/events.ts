@@ -1,9 +1,5 @@
-import type {
-  CompletePayload,
-  ErrorPayload,
-  ProgressUpdatePayload,
-  TimeEstimatePayload,
-} from "./protocol.js";
+import type { Failure, Progress, Result } from "./custom.js";
+import type { TimeEstimatePayload } from "./protocol.js";
 import type { Problem } from "./problem.js";
 import type { TaskState } from "./task-state.js";
 
@@ -38,15 +34,15 @@ export interface StageEntered {
 /** The client's events, and the `detail` of each. */
 export interface ProgressEvents {
   /** A task went on. */
-  ProgressUpdated: TaskEventDetail<ProgressUpdatePayload>;
+  ProgressUpdated: TaskEventDetail<Progress>;
   /** A task entered a stage. */
   StageChanged: TaskEventDetail<StageEntered>;
   /** There is another estimate of a task's remaining time. */
   TimeEstimateUpdated: TaskEventDetail<TimeEstimatePayload>;
   /** A task has come to its result. */
-  ProgressCompleted: TaskEventDetail<CompletePayload>;
+  ProgressCompleted: TaskEventDetail<Result>;
   /** A task's job failed; with `payload.retryable` it may go on. */
-  ProgressFailed: TaskEventDetail<ErrorPayload>;
+  ProgressFailed: TaskEventDetail<Failure>;
   /** A task began anew. */
   ProgressReset: { readonly taskId: string; readonly state: TaskState };
   /** A task's state is another, for whatever reason; comes after the events above. */

@@ -1,9 +1,5 @@
-import type {
-  CompletePayload,
-  ErrorPayload,
-  ProgressUpdatePayload,
-  StageEntry,
-} from "./protocol.js";
+import type { Failure, Progress, Result } from "./custom.js";
+import type { StageEntry } from "./protocol.js";
 
 /**
  * How a task is doing:
@@ -44,9 +40,9 @@ export interface TaskListeners {
   /** The task's state is another, for whatever reason. */
   readonly onChange?: (state: TaskState) => void;
   /** The task has come to its result, now or before it was watched. Comes once for each result. */
-  readonly onComplete?: (result: CompletePayload, state: TaskState) => void;
+  readonly onComplete?: (result: Result, state: TaskState) => void;
   /** The job has failed, now or before it was watched. With `error.retryable` it may go on. */
-  readonly onError?: (error: ErrorPayload, state: TaskState) => void;
+  readonly onError?: (error: Failure, state: TaskState) => void;
 }
 
 /** All that is known of a task. It never changes: a change makes a new one. */
@@ -65,7 +61,7 @@ export interface TaskState {
   /** The stages so far, oldest first, at most the last 32. */
   readonly stages: readonly StageEntry[];
   /** The latest `progress_update` as the job wrote it, with the members that only job and page know. */
-  readonly progress: ProgressUpdatePayload | null;
+  readonly progress: Progress | null;
   /** When it may be done; null while unknown. */
   readonly estimate: TimeEstimate | null;
   /**
@@ -74,9 +70,9 @@ export interface TaskState {
    */
   readonly lastSeen: number | null;
   /** The result, once `complete`. */
-  readonly result: CompletePayload | null;
+  readonly result: Result | null;
   /** What the job failed with, while `failed`, `interrupted` or `lost`. */
-  readonly error: ErrorPayload | null;
+  readonly error: Failure | null;
   /** Why it can't be watched, as long as that is so. */
   readonly refusal: Refusal | null;
   /** It has ended: `complete` or `failed`. */

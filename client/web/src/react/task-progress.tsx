@@ -6,6 +6,7 @@ import { classes } from "./component.js";
 import type { TaskComponentProps } from "./component.js";
 import { ConnectionStatus } from "./connection-status.js";
 import { useProgressClient, useProgressContext } from "./context.js";
+import { LastSeen } from "./last-seen.js";
 import { Stages } from "./stage-indicator.js";
 import type { ProgressTexts } from "./texts.js";
 import { RemainingTime } from "./time-estimate.js";
@@ -52,6 +53,7 @@ export function TaskProgress({ taskId, title, className, children }: TaskProgres
       <Outcome task={task} titleId={titleId} />
       <footer className="progressd-foot">
         {task.stale && <span className="progressd-stale">{texts.stale}</span>}
+        <LastSeen task={task} />
         {!task.done && task.status !== "refused" && <ConnectionStatus />}
       </footer>
       {children}

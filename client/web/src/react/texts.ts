@@ -27,6 +27,8 @@ export interface ProgressTexts {
   readonly remaining: (seconds: number) => string;
   /** What is said when the time that was expected is over. */
   readonly overdue: string;
+  /** When the job last told anything, in seconds ago, rounded to minutes. */
+  readonly lastSeen: (seconds: number) => string;
   /** The announcement of a stage. */
   readonly announceStage: (stage: string) => string;
   /** The announcement of a quarter mark: 25, 50 or 75. */
@@ -66,6 +68,7 @@ export const defaultTexts: ProgressTexts = {
     FORBIDDEN: "You may not see the progress of this task.",
     UNAUTHORIZED: "Your permission to see this has run out or isn’t accepted.",
     TOKEN_FAILED: "The page couldn’t get permission to show this.",
+    ORIGIN_NOT_ALLOWED: "The server doesn’t show anything on this page.",
     INVALID_TASK_ID: "There can be no task of this name.",
     other: "The server doesn’t show this task.",
   },
@@ -80,6 +83,7 @@ export const defaultTexts: ProgressTexts = {
   percentage: (percentage) => `${Math.floor(percentage)}%`,
   remaining: (seconds) => `About ${duration(seconds)} left`,
   overdue: "Takes longer than expected",
+  lastSeen: (seconds) => `Last update ${duration(seconds)} ago`,
   announceStage: (stage) => `Now: ${stage}`,
   announceQuarter: (percentage) => `${percentage}% done`,
 };

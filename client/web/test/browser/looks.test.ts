@@ -65,6 +65,22 @@ test("every state of a task has a face, on a desk and on a phone", async ({
   await picture(watcher, "desk-open");
 });
 
+test("long words stay inside narrow cards", async ({ broker, redis, watch }) => {
+  const long = "a-recording-of-a-name-that-never-ends".repeat(4).slice(0, 128);
+  const word = "Donaudampfschifffahrtsgesellschaft".repeat(6);
+  await redis.progress(long, 99.5, `${word.slice(0, 60)}_and_more_words_than_fit`);
+  const tasks = [long, "words", "not-mine"];
+  await redis.progress("words", 7);
+  await redis.publish("words", "error", { code: "A_LONG_CODE".repeat(5), message: word });
+  const token = broker.token(tasks.slice(0, 2));
+  const watcher = await watch(tasks, { token });
+  await watcher.page.setViewportSize({ width: 280, height: 700 });
+  await watcher.seesPercentage(long, 99);
+  await watcher.seesStatus("words", "failed");
+  await watcher.seesStatus("not-mine", "refused");
+  await picture(watcher, "narrow");
+});
+
 test("every state of the connection has a face", async ({ context, proxy, redis, watch }) => {
   await redis.progress("talk", 42, "speech_to_text");
   const options = { port: proxy.port };

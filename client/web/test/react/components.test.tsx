@@ -161,6 +161,35 @@ describe("TaskProgress", () => {
     expect(card().getAttribute("data-status")).toBe("complete");
   });
 
+  test("says when the job last told anything, once that is a while ago", async () => {
+    const { client, pass, socket } = await showUnanswered(<TaskProgress taskId={TASK} />);
+    const minutesAgo = (minutes: number) => (Date.now() - minutes * 60_000) * 1000;
+    act(() => {
+      const n = minutesAgo(3);
+      socket().tell(subscribed(rev(n + 1)));
+      socket().tell(progress(n, 10));
+      socket().tell({ ...estimate(n + 1, 240), rev: rev(n + 1) });
+      vi.advanceTimersToNextFrame();
+    });
+    expect(card().textContent).toContain("Last update 3 min ago");
+    // The estimate is as old.
+    expect(card().textContent).toContain("About 1 min left");
+    client.disconnect(); // or the connection would be given up without pongs
+    await pass(60_000);
+    expect(card().textContent).toContain("Last update 4 min ago");
+    await pass(10_000);
+    expect(card().textContent).toContain("Takes longer than expected");
+    client.connect();
+    await act(() => socket().open());
+    act(() => {
+      const n = Date.now() * 1000;
+      socket().tell(subscribed(rev(n)));
+      socket().tell(progress(n, 20));
+      vi.advanceTimersToNextFrame();
+    });
+    expect(card().textContent).not.toContain("Last update");
+  });
+
   test("says when it may be out of date", async () => {
     const { tell, socket } = await show(<TaskProgress taskId={TASK} />);
     tell(progress(1, 10));
@@ -215,6 +244,24 @@ describe("announcements", () => {
     expect(said()).toBe("Now: Decode");
     tell(progress(6, 51, "decode"));
     expect(said()).toBe("50% done");
+  });
+
+  test("say nothing of what was there when the page came", async () => {
+    const { socket, pass } = await showUnanswered(<TaskProgress taskId={TASK} />);
+    act(() => {
+      const stages = ["download", "decode"].map((stage) => ({ stage, timestamp: "" }));
+      socket().tell(subscribed(rev(9), TASK, stages));
+      vi.advanceTimersToNextFrame();
+    });
+    act(() => {
+      socket().tell(stageChange(7, "download", "decode"));
+      socket().tell(progress(8, 80, "decode"));
+      socket().tell(estimate(9, 60));
+      vi.advanceTimersToNextFrame();
+    });
+    await pass(20_000);
+    expect(bar().getAttribute("aria-valuenow")).toBe("80");
+    expect(said()).toBe("");
   });
 
   test("tell of the end at once", async () => {

@@ -42,8 +42,8 @@ export class Broker {
       ...["--listen", this.#address, "--admin-listen", "127.0.0.1:0", "--workers", "2"],
       ...["--state-dir", `${this.directory}/state`, "--redis-url", this.redisUrl],
       ...["--jwt-key", `HS256:${this.keyFile}`, "--web-root", page],
-      // So that what nobody tells the broker of is found within the tests' time.
-      ...["--resync-interval", "1", ...this.options],
+      // So that what nobody tells the broker of is found within the tests' time, and tokens expire.
+      ...["--resync-interval", "1", "--jwt-leeway", "1", ...this.options],
     ]);
     this.#process = broker;
     const addressOf = (message: string) =>
