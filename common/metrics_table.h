@@ -55,6 +55,8 @@
         ROW(PROBES_FAILED, "") \
     FAMILY(COUNTER, "progressd_link_replies_overdue_total", "Links given up because Redis left a command without an answer.") \
         ROW(REPLIES_OVERDUE, "") \
+    FAMILY(GAUGE, "progressd_library_disagrees", "Processes whose state-ttl or max-payload is not that of the function library in Redis.") \
+        ROW(LIBRARY_DISAGREES, "") \
     FAMILY(COUNTER, "progressd_resyncs_total", "Watched tasks compared with Redis, after a reconnect or in turn.") \
         ROW(RESYNCS, "") \
     FAMILY(COUNTER, "progressd_resyncs_newer_total", "Resyncs that found something newer: a message had been lost.") \

@@ -1,5 +1,5 @@
 #!lua name=progress
--- progressd library version=4 state_ttl=86400 max_payload=4096
+-- progressd library version=5 state_ttl=86400 max_payload=4096
 local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of the line above
 
 -- Each message of a task is made in here, whoever publishes it: checked, given its revision,
@@ -11,6 +11,7 @@ local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of th
 --   FCALL progress_lost 1 <prefix><taskId>                            the error's rev; nil: not lost
 --   FCALL progress_take_over 1 <prefix><taskId> (<type> <milliseconds> <payload>)…
 --                                                                     "<recorded> <refused>"
+--   FCALL progress_rights 1 <key>                                     OK, or the right missing
 --   FCALL progress_lease 1 <prefix>!recorder <holder> <milliseconds>  1: held by the caller; or 0
 --
 -- The hash: run, n, stages, and the latest message of each type under the type's name. Fields that
@@ -370,6 +371,15 @@ local function right_missing(key)
     end
 end
 
+-- For whoever wants to know at its start: whether its user may do what the functions do.
+local function rights(keys, args)
+    prepare()
+    if #keys ~= 1 or #args ~= 0 then
+        return invalid("call: FCALL progress_rights 1 <key>")
+    end
+    return right_missing(keys[1]) or redis.status_reply("OK")
+end
+
 -- Stores `fields`, renews the hash's life, and tells everybody: `message`, and what follows from it.
 local function store(key, fields, message, follows)
     redis.call("HSET", key, unpack(fields))
@@ -698,4 +708,5 @@ redis.register_function("progress_reset", reset)
 redis.register_function("progress_alive", alive)
 redis.register_function("progress_lost", lost)
 redis.register_function("progress_take_over", take_over)
+redis.register_function("progress_rights", rights)
 redis.register_function("progress_lease", lease)

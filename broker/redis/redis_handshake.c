@@ -117,6 +117,36 @@ static void ask_for_info(struct redis_handshake *handshake, struct redis_connect
 static void list_library(struct redis_handshake *handshake);
 static void try_rights(struct redis_handshake *handshake);
 
+static bool has_our_settings(const struct redis_handshake *handshake,
+                             const struct library_head *head)
+{
+    return head->state_ttl_s == handshake->config->state_ttl_s &&
+           head->max_payload == handshake->config->max_payload;
+}
+
+static void set_disagreement(struct redis_handshake *handshake, bool disagrees)
+{
+    metric_set(handshake->metrics, METRIC_LIBRARY_DISAGREES, disagrees);
+    handshake->disagrees = disagrees;
+}
+
+/* The library is the one to use. Another broker with other settings may have loaded it: whoever
+ * connects last has his way, and the others say that they would have it otherwise. */
+static void accept_library(struct redis_handshake *handshake, const struct library_head *head)
+{
+    const bool disagrees = !has_our_settings(handshake, head);
+
+    if (disagrees && !handshake->disagrees) {
+        log_event(LOG_WARN, MODULE,
+                  "the function library in Redis has other settings than this broker: another one "
+                  "has loaded it; give all brokers the same",
+                  LOG_INT("version", head->version), LOG_INT("state_ttl", head->state_ttl_s),
+                  LOG_INT("max_payload", head->max_payload));
+    }
+    set_disagreement(handshake, disagrees);
+    try_rights(handshake);
+}
+
 static void on_library_loaded(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
@@ -126,9 +156,22 @@ static void on_library_loaded(void *context, const struct redis_answer *answer)
         list_library(handshake);
         return;
     }
-    if (is_good(handshake, answer, "FUNCTION LOAD")) {
-        try_rights(handshake);
+    if (!is_good(handshake, answer, "FUNCTION LOAD")) {
+        return;
     }
+    log_event(LOG_INFO, MODULE, "function library loaded",
+              LOG_INT("version", progress_library_version),
+              LOG_INT("state_ttl", handshake->config->state_ttl_s),
+              LOG_INT("max_payload", handshake->config->max_payload));
+    set_disagreement(handshake, false);
+    try_rights(handshake);
+}
+
+static void log_replacing(const struct library_head *head)
+{
+    log_event(LOG_WARN, MODULE, "replacing the function library in Redis",
+              LOG_INT("version", head->version), LOG_INT("state_ttl", head->state_ttl_s),
+              LOG_INT("max_payload", head->max_payload));
 }
 
 static void load_library(struct redis_handshake *handshake, bool replace)
@@ -153,14 +196,12 @@ static void load_library(struct redis_handshake *handshake, bool replace)
 static void on_library_listed(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
-    const struct config *config = handshake->config;
     struct library_head head;
-    struct span code;
 
     if (!is_good(handshake, answer, "FUNCTION LIST")) {
         return;
     }
-    code = redis_answer_member(answer, "library_code");
+    struct span code = redis_answer_member(answer, "library_code");
     if (!code.at) {
         load_library(handshake, false);
     } else if (progress_library_head(code, &head) != 0) {
@@ -168,11 +209,11 @@ static void on_library_listed(void *context, const struct redis_answer *answer)
                                     "\" that isn't progressd's");
     } else if (head.version < progress_library_version ||
                (head.version == progress_library_version && handshake->is_first &&
-                (head.state_ttl_s != config->state_ttl_s ||
-                 head.max_payload != config->max_payload))) {
+                !has_our_settings(handshake, &head))) {
+        log_replacing(&head);
         load_library(handshake, true);
     } else {
-        try_rights(handshake);
+        accept_library(handshake, &head);
     }
 }
 
@@ -194,13 +235,25 @@ static void on_subscribed(void *context, const struct redis_answer *answer)
     }
 }
 
+/* Commands within a function run with the rights of the caller. */
+static void on_rights_told(void *context, const struct redis_answer *answer)
+{
+    struct redis_handshake *handshake = context;
+
+    if (is_good(handshake, answer, "FCALL progress_rights")) {
+        ask(handshake, handshake->subscriber, on_subscribed, 2,
+            (struct span[]){SPAN_OF("SSUBSCRIBE"), SPAN_OF(handshake->probe_channel)});
+    }
+}
+
 static void on_hash_read(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
     if (is_good(handshake, answer, "HGETALL")) {
-        ask(handshake, handshake->subscriber, on_subscribed, 2,
-            (struct span[]){SPAN_OF("SSUBSCRIBE"), SPAN_OF(handshake->probe_channel)});
+        ask(handshake, handshake->commands, on_rights_told, 4,
+            (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_rights"), SPAN_OF("1"),
+                            SPAN_OF(handshake->probe_channel)});
     }
 }
 

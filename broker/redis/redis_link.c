@@ -330,6 +330,7 @@ static void on_one_open(struct redis_link *link)
     link->handshake.commands = &link->commands;
     link->handshake.subscriber = &link->subscriber;
     link->handshake.config = link->settings.config;
+    link->handshake.metrics = link->settings.metrics;
     link->handshake.probe_channel = link->probe_channel;
     link->handshake.on_done = on_handshake_done;
     redis_handshake_start(&link->handshake);

@@ -1001,7 +1001,7 @@ def test_the_library_survives_a_flush_of_data_and_lists_its_functions(loaded, db
     db.call("FLUSHALL")
     listed = loaded.cli("FUNCTION", "LIST")
     for name in ("progress_publish", "progress_reset", "progress_alive", "progress_lost",
-                 "progress_lease", "progress_take_over"):
+                 "progress_lease", "progress_take_over", "progress_rights"):
         assert name in listed
 
 

@@ -18,9 +18,9 @@ from support.ws_client import WsClient
 
 PASSWORD = "p@ss:/?#%word"
 COMPLAINT = "no link to Redis, trying again"
-RIGHTS = ["+ping", "+info", "+function|list", "+function|load", "+fcall", "+hgetall", "+hmget",
+RIGHTS = ["+info", "+function|list", "+function|load", "+fcall", "+hgetall", "+hmget",
           "+hset", "+hdel", "+pexpire", "+time", "+get", "+set", "+del", "+spublish", "+ssubscribe",
-          "+sunsubscribe", "+psubscribe", "+punsubscribe", "+client|setname"]
+          "+sunsubscribe", "+psubscribe", "+client|setname"]
 
 
 @pytest.fixture
@@ -301,6 +301,7 @@ def test_the_right_password_comes_with_the_address(redis, launch):
 
 
 @pytest.mark.parametrize("right", ["+info", "+function|list", "+function|load", "+hgetall",
+                                   "+hmget", "+hset", "+hdel", "+pexpire", "+time", "+fcall",
                                    "+ssubscribe", "+spublish"])
 def test_a_right_that_lacks_is_named(redis, launch, right):
     redis.start()
@@ -396,6 +397,7 @@ def test_a_library_of_other_settings_is_replaced(redis, launch):
     broker = launch(redis.url)
     expect_service(broker, redis)
     assert "mark" not in functions(redis)
+    assert broker.logged(msg="replacing the function library in Redis", state_ttl="5")
 
 
 def test_a_newer_library_is_left_alone(redis, launch):
@@ -425,6 +427,23 @@ def test_a_library_that_somebody_deleted_comes_back(redis, launch):
     eventually(lambda: "progress_publish" in functions(redis), 15)
     with Job(redis, "b") as job:
         job.update(1)
+
+
+def test_settings_that_another_broker_brought_are_warned_of(redis, launch):
+    redis.start()
+    broker = launch(redis.url, options=["--resync-interval", "0.2"])
+    expect_service(broker, redis)
+    assert broker.logged(msg="function library loaded", state_ttl="86400")
+    assert broker.metrics()["progressd_library_disagrees"] == 0
+    text = redis.cli("--json", "FUNCTION", "LIST", "LIBRARYNAME", "progress", "WITHCODE")
+    code = json.loads(text)[0]["library_code"].replace("state_ttl=86400", "state_ttl=60", 1)
+    redis.cli("-x", "FUNCTION", "LOAD", "REPLACE", stdin=code)
+    eventually(lambda: broker.metrics()["progressd_library_disagrees"] == 3, 15)
+    lines = [line for line in broker.log() if "other settings" in line.get("msg", "")]
+    assert {line["state_ttl"] for line in lines} == {"60"} and len(lines) == 3
+    with_the_right_ones = json.loads(text)[0]["library_code"]
+    redis.cli("-x", "FUNCTION", "LOAD", "REPLACE", stdin=with_the_right_ones)
+    eventually(lambda: broker.metrics()["progressd_library_disagrees"] == 0, 15)
 
 
 def test_the_options_reach_the_library(redis, launch):

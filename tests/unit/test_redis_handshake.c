@@ -14,6 +14,7 @@ struct fixture {
     struct redis_connection commands, subscriber;
     struct redis_handshake handshake;
     struct config config;
+    struct metrics_slot *metrics;
     int opened, closed, dones;
     char why[256]; /* of the last on_done; "": all is well */
 };
@@ -88,6 +89,8 @@ static void set_up(struct fixture *fixture)
     fixture->handshake.commands = &fixture->commands;
     fixture->handshake.subscriber = &fixture->subscriber;
     fixture->handshake.config = &fixture->config;
+    fixture->metrics = calloc(1, sizeof(*fixture->metrics));
+    fixture->handshake.metrics = fixture->metrics;
     fixture->handshake.probe_channel = "progress:!probe:1";
     fixture->handshake.on_done = on_done;
 }
@@ -101,6 +104,7 @@ static void tear_down(struct fixture *fixture)
     uv_run(&fixture->loop, UV_RUN_DEFAULT);
     cr_assert_eq(fixture->closed, 2);
     cr_assert_eq(uv_loop_close(&fixture->loop), 0);
+    free(fixture->metrics);
 }
 
 static void start(struct fixture *fixture)
@@ -181,8 +185,8 @@ Test(redis_handshake, says_why_a_server_will_not_do)
 
 Test(redis_handshake, names_the_command_that_was_refused)
 {
-    static const char *const commands[] = {"INFO", "FUNCTION LIST", "FUNCTION LOAD", "HGETALL",
-                                           "SSUBSCRIBE"};
+    static const char *const commands[] = {"INFO",    "FUNCTION LIST",         "FUNCTION LOAD",
+                                           "HGETALL", "FCALL progress_rights", "SSUBSCRIBE"};
 
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         struct fixture fixture;
@@ -298,6 +302,25 @@ Test(redis_handshake, finds_that_the_server_is_another_one_or_was_demoted)
         expect_done(&fixture, cases[i].why);
         tear_down(&fixture);
     }
+}
+
+Test(redis_handshake, tells_when_the_library_has_settings_of_another_broker)
+{
+    struct fixture fixture;
+    char head[128];
+
+    set_up(&fixture);
+    start(&fixture);
+    cr_assert_eq(metric_read(fixture.metrics, METRIC_LIBRARY_DISAGREES), 0);
+    snprintf(head, sizeof(head),
+             "#!lua name=progress\n-- progressd library version=%u state_ttl=60 max_payload=4096\n",
+             (unsigned)progress_library_version);
+    say_library(&fixture, head);
+    look_again(&fixture);
+    expect_done(&fixture, "");
+    cr_assert_not(has_loaded(&fixture), "two brokers would replace it by turns");
+    cr_assert_eq(metric_read(fixture.metrics, METRIC_LIBRARY_DISAGREES), 1);
+    tear_down(&fixture);
 }
 
 Test(redis_handshake, tells_nothing_once_it_was_stopped)
