@@ -14,6 +14,7 @@ from support.fake_redis import FakeRedis, info
 from support.job import Job
 from support.redis_server import RedisServer
 from support.resp import Resp
+from support.tcp_proxy import TcpProxy
 from support.ws_client import WsClient
 
 PASSWORD = "p@ss:/?#%word"
@@ -168,6 +169,52 @@ def test_what_is_no_redis_is_named_and_given_up(redis, launch):
         expect_complaint(broker)
     redis.start()
     expect_service(broker, redis)
+
+
+# ── Silent instead of gone ──────────────────────────────────────────────────────────────────────
+
+def silence_commands(proxy, redis, pid):
+    """Of a process' two connections the one for commands is never answered any more."""
+    line, = [line for line in redis.cli("CLIENT", "LIST").splitlines()
+             if f"name=progressd:{pid}:commands " in line]
+    proxy.silence(int(re.search(r" addr=[\d.]+:(\d+)", line)[1]))
+
+
+def test_a_command_connection_that_is_silent_while_messages_come_is_given_up(redis, launch):
+    redis.start()
+    with TcpProxy(redis.port) as proxy:
+        broker = launch(proxy.url)
+        expect_service(broker, redis)
+        overdue = "progressd_link_replies_overdue_total"
+        with Job(redis, "busy") as job, WsClient(broker.ws_url("busy")) as client:
+            client.send_json({"type": "subscribe", "token": broker.token("busy")})
+            client.recv_until("subscribed")
+            for worker in broker.status()["workers"]:
+                silence_commands(proxy, redis, worker["pid"])
+            fresh = iter(range(10000))
+
+            def is_noticed():
+                job.update(50)
+                broker.poll(f"unknown-{next(fresh)}")
+                return broker.metrics()[overdue] >= 2
+            eventually(is_noticed, 60)
+            expect_service(broker, redis)
+        assert broker.poll(f"unknown-{next(fresh)}")[0] == 404
+
+
+def test_a_recorder_whose_commands_are_not_answered_gets_its_lease_again(redis, launch):
+    redis.start()
+    with TcpProxy(redis.port) as proxy:
+        broker = launch(proxy.url)
+        eventually(lambda: broker.status()["recorder"]["active"], 15)
+        silence_commands(proxy, redis, broker.status()["recorder"]["pid"])
+        message = json.dumps({"type": "complete", "payload": {"resultUrl": "/r", "duration": 1}})
+        for i in range(30):
+            redis.cli("PUBLISH", f"progress:{i}", message)
+        eventually(lambda: all(redis.cli("HEXISTS", f"progress:{i}", "complete") == "1"
+                               for i in range(30)), 30)
+        dropped = 'progressd_recorder_messages_dropped_total{reason="other"}'
+        assert broker.metrics()[dropped] == 0
 
 
 # ── One that isn't good enough ──────────────────────────────────────────────────────────────────

@@ -23,6 +23,7 @@ class TcpProxy:
         self.url = f"redis://127.0.0.1:{self.port}"
         self.listener = None
         self.sockets = set()
+        self.silent = set()
         self.lock = threading.Lock()
 
     def __enter__(self):
@@ -53,6 +54,11 @@ class TcpProxy:
         for end in sockets:
             _reset(end)
 
+    def silence(self, port):
+        """Swallows what comes over the connection that the server sees with this port, and leaves it
+        open; for good, since what follows would have a gap before it."""
+        self.silent.add(port)
+
     def restore(self):
         """Lets connections through again."""
         self.listener = socket.create_server(("127.0.0.1", self.port))
@@ -71,15 +77,18 @@ class TcpProxy:
                 _reset(near)
                 continue
             far.settimeout(None)
+            self.silent.discard(far.getsockname()[1])
             with self.lock:
                 self.sockets |= {near, far}
             for source, target in ((near, far), (far, near)):
                 threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
 
     def _pump(self, source, target):
+        port = source.getsockname()[1]
         try:
             while data := source.recv(1 << 16):
-                target.sendall(data)
+                if port not in self.silent:
+                    target.sendall(data)
         except OSError:
             pass
         with self.lock:
