@@ -1,6 +1,6 @@
 /* One HTTP/1.1 request (RFC 9112), read from bytes as they come. On llhttp.
  *
- * Receives   bytes as they were read, from connection (clients) and admin
+ * Receives   bytes as they were read, in pieces of any size
  * Hands on   method, target and the few headers that somebody here reads
  * Owns       one block of memory for the request's text: from 1 KiB, as needed, to HTTP_REQUEST_MAX
  *            bytes, or twice that where repeated headers are joined

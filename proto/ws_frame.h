@@ -1,6 +1,6 @@
 /* WebSocket frames (RFC 6455, 5): bytes to messages and back. No I/O.
  *
- * Receives   bytes as they were read, from connection (the broker) and ws_client (progressctl)
+ * Receives   bytes as they were read, in pieces of any size
  * Hands on   whole messages and control frames, one at a time; frames ready to be sent
  * Owns       the bytes of a message that isn't complete yet, and nothing between messages
  * Leaves     what follows from a close frame to the caller: nothing after it is to be fed (5.5.1)

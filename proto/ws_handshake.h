@@ -1,6 +1,6 @@
 /* The opening handshake of WebSocket (RFC 6455, 4).
  *
- * Receives   a parsed request, from connection; a response, from progressctl
+ * Receives   a parsed request (a server), or a response (a client)
  * Hands on   the answer to send, or what is wrong with the request
  * Owns       nothing
  */

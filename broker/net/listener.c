@@ -18,10 +18,10 @@
 
 STATE_MACHINE(listener_machine, MODULE, LISTENER_STATES);
 
-static void on_readable(uv_poll_t *poll, int status, int events);
+static void listener_on_readable(uv_poll_t *poll, int status, int events);
 
 /* The only writer of the state: with it the poll runs or doesn't, and so does the timer. */
-static void set_state(struct listener *listener, enum listener_state state)
+static void listener_set_state(struct listener *listener, enum listener_state state)
 {
     const uint64_t now = uv_now(listener->poll.loop);
 
@@ -33,23 +33,23 @@ static void set_state(struct listener *listener, enum listener_state state)
                   state == LISTENER_YIELDING ? now : now + EXHAUSTED_PAUSE_MS);
     } else if (state != LISTENER_CLOSED) {
         timer_cancel(listener->wheel, &listener->timer);
-        uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+        uv_poll_start(&listener->poll, UV_READABLE, listener_on_readable);
     }
 }
 
 void listener_resume(struct listener *listener)
 {
     if (listener->state == LISTENER_EXHAUSTED) {
-        set_state(listener, LISTENER_ACCEPTING);
+        listener_set_state(listener, LISTENER_ACCEPTING);
     }
 }
 
-static void on_timer(struct timer *timer)
+static void listener_on_timer(struct timer *timer)
 {
     struct listener *listener = CONTAINER_OF(timer, struct listener, timer);
 
-    set_state(listener,
-              listener->state == LISTENER_YIELDING ? LISTENER_INSISTING : LISTENER_ACCEPTING);
+    listener_set_state(listener, listener->state == LISTENER_YIELDING ? LISTENER_INSISTING
+                                                                      : LISTENER_ACCEPTING);
 }
 
 /* Once for each time that it happens, not for each attempt meanwhile. */
@@ -85,21 +85,21 @@ static int accept_some(struct listener *listener, int max)
     return 0;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void listener_on_readable(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = CONTAINER_OF(poll, struct listener, poll);
 
     if (listener->state == LISTENER_ACCEPTING && listener->events->is_over_share(listener->owner)) {
-        set_state(listener, LISTENER_YIELDING);
+        listener_set_state(listener, LISTENER_YIELDING);
         return;
     }
     int error = accept_some(listener, ACCEPTS_A_TURN);
 
     if (is_exhaustion(error)) {
         complain(listener, error);
-        set_state(listener, LISTENER_EXHAUSTED);
+        listener_set_state(listener, LISTENER_EXHAUSTED);
     } else if (error == EAGAIN && listener->state == LISTENER_INSISTING) {
-        set_state(listener, LISTENER_ACCEPTING);
+        listener_set_state(listener, LISTENER_ACCEPTING);
     }
 }
 
@@ -119,8 +119,8 @@ int listener_open(struct listener *listener, uv_loop_t *loop, int fd, struct tim
     listener->fd = fd;
     listener->state = LISTENER_ACCEPTING;
     listener->complained = false;
-    timer_init(&listener->timer, on_timer);
-    return uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    timer_init(&listener->timer, listener_on_timer);
+    return uv_poll_start(&listener->poll, UV_READABLE, listener_on_readable);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -134,7 +134,7 @@ void listener_close(struct listener *listener)
 {
     if (listener->state != LISTENER_CLOSED) {
         (void)accept_some(listener, ACCEPTS_AT_THE_END);
-        set_state(listener, LISTENER_CLOSED);
+        listener_set_state(listener, LISTENER_CLOSED);
         timer_cancel(listener->wheel, &listener->timer);
         uv_close((uv_handle_t *)&listener->poll, on_handle_closed);
         close(listener->fd);

@@ -1,12 +1,12 @@
-/* What is to be written to one client: what was begun, what waits for it alone, and a batch of both
- * with frames of tasks behind, for one write.
+/* Pending output of one client.
  *
- * Receives   bytes for this client alone, from connection.c: outbox_put()
+ * Receives   bytes for this client alone, by outbox_put(); frames of tasks, for one batch
  * Hands on   a vector to write; and, told how much of it was written, which frames were taken
  * Owns       the bytes that wait, and those that were written in part
  *
- * Frames of tasks never wait here: they are offered anew for each batch. Of those at most the one
- * that the write ended in is kept, to be finished first.
+ * Order: bytes that were written in part, bytes for this client alone, frames of tasks. Frames
+ * never wait here: they are offered anew for each batch. At most one is kept, the one in which the
+ * last write ended.
  */
 #ifndef PROGRESSD_BROKER_NET_OUTBOX_H
 #define PROGRESSD_BROKER_NET_OUTBOX_H
@@ -24,7 +24,7 @@ struct outbox_queue;
 /* All zeros is an empty outbox. */
 struct outbox {
     struct outbox_queue *queue; /* NULL when nothing waits */
-    struct bytes *begun;        /* written up to begun_at; NULL: none */
+    struct bytes *begun;        /* written in part, up to begun_at; NULL: none */
     uint32_t begun_at;
 };
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "broker/net/connection.h"
+#include "broker/net/http_connection.h"
 #include "broker/net/listener.h"
 #include "common/list.h"
 #include "common/mem.h"
@@ -18,7 +18,7 @@ struct admin {
     struct node *node;
     struct loop *loop;
     struct listener listener;
-    struct connection_settings settings;
+    struct channel_settings settings;
     struct metrics_slot metrics; /* not of the page: what is counted there are clients */
     struct list clients;         /* the one that was silent for longest first */
     uint32_t served, open;       /* in `clients`; and those as well that are closing */
@@ -28,25 +28,24 @@ struct admin {
 };
 
 struct client {
-    struct connection connection;
+    struct http_connection http;
     struct list link; /* in admin->clients */
-    struct loop_due flush;
     struct timer deadline;
 };
 
-static struct admin *admin_of(const struct connection *connection)
+static struct admin *admin_of(const struct channel *channel)
 {
-    return CONTAINER_OF(connection->settings, struct admin, settings);
+    return CONTAINER_OF(channel->settings, struct admin, settings);
 }
 
-static struct client *client_of(struct connection *connection)
+static struct client *client_of(struct channel *channel)
 {
-    return CONTAINER_OF(connection, struct client, connection);
+    return CONTAINER_OF(channel, struct client, http.channel);
 }
 
 static void set_deadline(struct client *client, uint64_t in_ms)
 {
-    struct loop *loop = admin_of(&client->connection)->loop;
+    struct loop *loop = admin_of(&client->http.channel)->loop;
 
     timer_set(&loop->wheel, &client->deadline, loop_now(loop) + in_ms);
 }
@@ -55,7 +54,7 @@ static void set_deadline(struct client *client, uint64_t in_ms)
 static void touch(struct client *client, uint64_t deadline_in_ms)
 {
     list_remove(&client->link);
-    list_append(&admin_of(&client->connection)->clients, &client->link);
+    list_append(&admin_of(&client->http.channel)->clients, &client->link);
     set_deadline(client, deadline_in_ms);
 }
 
@@ -138,43 +137,33 @@ static void write_answer(struct node *node, const struct http_request *request,
     http_response_write(text, response);
 }
 
-static void on_begun(struct connection *connection)
+static void admin_on_begun(struct http_connection *http)
 {
 }
 
-static void on_request(struct connection *connection, const struct http_request *request)
+static void admin_on_request(struct http_connection *http, const struct http_request *request)
 {
     struct http_response response = {.close = !http_request_keeps_alive(request) ||
                                               http_request_upgrades(request)};
     CLEANUP(text_deinit) struct text text = TEXT_EMPTY;
 
-    write_answer(admin_of(connection)->node, request, &response, &text);
-    touch(client_of(connection), ADMIN_IDLE_TIMEOUT_MS);
-    connection_respond(connection, text_to_bytes(&text), response.close);
+    write_answer(admin_of(&http->channel)->node, request, &response, &text);
+    touch(client_of(&http->channel), ADMIN_IDLE_TIMEOUT_MS);
+    http_connection_respond(http, text_to_bytes(&text), response.close);
 }
 
 /* ── Clients ─────────────────────────────────────────────────────────────────────────────────── */
 
 static void after_closing(struct admin *admin);
 
-static void on_flush(struct loop_due *due)
-{
-    connection_flush(&CONTAINER_OF(due, struct client, flush)->connection);
-}
-
-static void on_flush_due(struct connection *connection)
-{
-    loop_at_turn_end(admin_of(connection)->loop, &client_of(connection)->flush);
-}
-
 static void on_deadline(struct timer *timer)
 {
-    connection_abort(&CONTAINER_OF(timer, struct client, deadline)->connection);
+    channel_abort(&CONTAINER_OF(timer, struct client, deadline)->http.channel);
 }
 
-static void on_ending(struct connection *connection)
+static void admin_on_ending(struct channel *channel)
 {
-    set_deadline(client_of(connection), ADMIN_REQUEST_TIMEOUT_MS);
+    set_deadline(client_of(channel), ADMIN_REQUEST_TIMEOUT_MS);
 }
 
 /* The client takes no place any more. */
@@ -184,13 +173,12 @@ static void leave(struct admin *admin, struct client *client)
     list_remove(&client->link);
 }
 
-static void on_closed(struct connection *connection)
+static void admin_on_closed(struct channel *channel)
 {
-    struct admin *admin = admin_of(connection);
-    struct client *client = client_of(connection);
+    struct admin *admin = admin_of(channel);
+    struct client *client = client_of(channel);
 
     leave(admin, client);
-    loop_due_cancel(&client->flush);
     timer_cancel(&admin->loop->wheel, &client->deadline);
     mem_free(client);
     admin->open--;
@@ -198,13 +186,15 @@ static void on_closed(struct connection *connection)
     after_closing(admin);
 }
 
-/* Nobody is upgraded to WebSocket, and so the events of one are left out. */
-static const struct connection_events connection_events = {
-    .on_begun = on_begun,
-    .on_request = on_request,
-    .on_flush_due = on_flush_due,
-    .on_ending = on_ending,
-    .on_closed = on_closed,
+static const struct http_connection_events http_events = {
+    .on_begun = admin_on_begun,
+    .on_request = admin_on_request,
+};
+
+/* Nobody is upgraded to WebSocket, so nothing is collected. */
+static const struct channel_events channel_events = {
+    .on_ending = admin_on_ending,
+    .on_closed = admin_on_closed,
 };
 
 static void on_accept(void *owner, int fd, const struct sockaddr *peer)
@@ -214,19 +204,18 @@ static void on_accept(void *owner, int fd, const struct sockaddr *peer)
     if (admin->served == ADMIN_MAX_CLIENTS) {
         struct client *oldest = CONTAINER_OF(list_first(&admin->clients), struct client, link);
         leave(admin, oldest);
-        connection_abort(&oldest->connection);
+        channel_abort(&oldest->http.channel);
     }
     struct client *client = mem_zalloc(1, sizeof(*client));
     if (!client) {
         close(fd);
         return;
     }
-    if (connection_open(&client->connection, fd, &admin->settings) < 0) {
+    if (http_connection_open(&client->http, fd, &admin->settings) < 0) {
         mem_free(client);
         return;
     }
     list_init(&client->link);
-    loop_due_init(&client->flush, on_flush);
     timer_init(&client->deadline, on_deadline);
     admin->served++;
     admin->open++;
@@ -264,8 +253,12 @@ int admin_open(struct loop *loop, int fd, struct node *node, struct admin **ret_
     }
     admin->node = node;
     admin->loop = loop;
-    admin->settings = (struct connection_settings){
-        .loop = &loop->uv, .metrics = &admin->metrics, .events = &connection_events};
+    admin->settings = (struct channel_settings){
+        .loop = loop,
+        .metrics = &admin->metrics,
+        .events = &channel_events,
+        .http_events = &http_events,
+    };
     list_init(&admin->clients);
     int rc = listener_open(&admin->listener, &loop->uv, fd, &loop->wheel, &admin->metrics,
                            &listener_events, admin);
@@ -295,6 +288,6 @@ void admin_close(struct admin *admin, void (*on_admin_closed)(void *owner), void
     admin->owner = owner;
     listener_close(&admin->listener);
     LIST_EACH (link, &admin->clients) {
-        connection_abort(&CONTAINER_OF(link, struct client, link)->connection);
+        channel_abort(&CONTAINER_OF(link, struct client, link)->http.channel);
     }
 }

@@ -230,7 +230,7 @@ static void on_readable(struct stream *stream)
 {
     struct redis_connection *connection = CONTAINER_OF(stream, struct redis_connection, stream);
     uint8_t *data;
-    ssize_t n = stream_read(stream, &data);
+    ssize_t n = stream_read(stream, STREAM_READ_MAX, &data);
 
     if (n < 0) {
         fail_with(connection, "connection lost", (int)n);

@@ -87,11 +87,11 @@ static struct span body_of(const struct http_answer *answer)
     return shared ? (struct span){(const char *)shared->data, shared->len} : answer->body;
 }
 
-static void respond(const struct front *front, struct connection *connection,
+static void respond(const struct front *front, struct http_connection *http,
                     const struct http_request *request, const struct http_answer *answer,
                     const char *code, const char *message)
 {
-    const bool close = answer->close || connection->is_last || !http_request_keeps_alive(request);
+    const bool close = answer->close || http->is_last || !http_request_keeps_alive(request);
     const bool is_head = http_request_method(request) == HTTP_METHOD_HEAD;
     const char *type = answer->content_type ? answer->content_type : "application/json";
     struct text headers = TEXT_EMPTY, text = TEXT_EMPTY;
@@ -107,7 +107,7 @@ static void respond(const struct front *front, struct connection *connection,
     write_headers(&headers, front, request, answer);
     response.headers = headers.data;
     if (text_failed(&headers)) {
-        connection_abort(connection);
+        channel_abort(&http->channel);
     } else {
         if (code) {
             http_response_write_error(&text, &response, code, message);
@@ -115,24 +115,24 @@ static void respond(const struct front *front, struct connection *connection,
             http_response_write(&text, &response);
         }
         metric_add(front->metrics, metric_of_http_status((unsigned)answer->status), 1);
-        connection_respond_shared(connection, text_to_bytes(&text),
-                                  is_head ? NULL : bytes_ref(answer->shared_body), close);
+        http_connection_respond_shared(http, text_to_bytes(&text),
+                                       is_head ? NULL : bytes_ref(answer->shared_body), close);
     }
     text_deinit(&headers);
     text_deinit(&text);
 }
 
-void http_answer(const struct front *front, struct connection *connection,
+void http_answer(const struct front *front, struct http_connection *http,
                  const struct http_request *request, const struct http_answer *answer)
 {
-    respond(front, connection, request, answer, NULL, NULL);
+    respond(front, http, request, answer, NULL, NULL);
 }
 
-void http_answer_error(const struct front *front, struct connection *connection,
+void http_answer_error(const struct front *front, struct http_connection *http,
                        const struct http_request *request, const struct http_answer *answer,
                        const char *code, const char *message)
 {
-    respond(front, connection, request, answer, code, message);
+    respond(front, http, request, answer, code, message);
 }
 
 /* The headers that the page's requests will carry: a list of names, as in the RFC's; or {NULL, 0}
@@ -155,7 +155,7 @@ static struct span wanted_headers(const struct http_request *request)
     return list;
 }
 
-void http_answer_preflight(const struct front *front, struct connection *connection,
+void http_answer_preflight(const struct front *front, struct http_connection *http,
                            const struct http_request *request)
 {
     struct span wanted = wanted_headers(request);
@@ -164,7 +164,7 @@ void http_answer_preflight(const struct front *front, struct connection *connect
     if (!http_request_header(request, HTTP_HEADER_ORIGIN).at ||
         !http_origin_is_allowed(front, request)) {
         metric_add(front->metrics, METRIC_REFUSED_ORIGIN, 1);
-        http_answer_error(front, connection, request, &(struct http_answer){.status = 403},
+        http_answer_error(front, http, request, &(struct http_answer){.status = 403},
                           "ORIGIN_NOT_ALLOWED", "the page's origin is not on the list");
         return;
     }
@@ -173,6 +173,5 @@ void http_answer_preflight(const struct front *front, struct connection *connect
              "Access-Control-Allow-Headers: Authorization, If-None-Match%s%.*s\r\n"
              "Access-Control-Max-Age: 86400\r\n",
              wanted.len > 0 ? ", " : "", (int)wanted.len, wanted.at ? wanted.at : "");
-    http_answer(front, connection, request,
-                &(struct http_answer){.status = 204, .headers = headers});
+    http_answer(front, http, request, &(struct http_answer){.status = 204, .headers = headers});
 }

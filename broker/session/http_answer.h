@@ -1,7 +1,7 @@
 /* Answers to HTTP requests of browsers: with CORS, counted; as JSON unless it is said.
  *
  * Receives   what to say, from session.c, poller.c and web_page.c
- * Hands on   the response to connection_respond_shared()
+ * Hands on   the response to http_connection_respond_shared()
  * Owns       nothing
  *
  * Every answer carries the headers of CORS (Fetch, 3.2) when the request's origin is allowed, so
@@ -10,7 +10,7 @@
 #ifndef PROGRESSD_BROKER_SESSION_HTTP_ANSWER_H
 #define PROGRESSD_BROKER_SESSION_HTTP_ANSWER_H
 
-#include "broker/net/connection.h"
+#include "broker/net/http_connection.h"
 #include "broker/session/front.h"
 
 struct http_answer {
@@ -24,17 +24,17 @@ struct http_answer {
 };
 
 /* Answers the request that on_request came with; it is gone afterwards. */
-void http_answer(const struct front *front, struct connection *connection,
+void http_answer(const struct front *front, struct http_connection *http,
                  const struct http_request *request, const struct http_answer *answer);
 
 /* The same with {"error":{"code","message"}} as its body. */
-void http_answer_error(const struct front *front, struct connection *connection,
+void http_answer_error(const struct front *front, struct http_connection *http,
                        const struct http_request *request, const struct http_answer *answer,
                        const char *code, const char *message);
 
 /* Answers OPTIONS: a preflight request of an allowed origin gets 204 with what it may do (Fetch,
  * 4.8), any other 403. */
-void http_answer_preflight(const struct front *front, struct connection *connection,
+void http_answer_preflight(const struct front *front, struct http_connection *http,
                            const struct http_request *request);
 
 /* Whether the client has what `etag` (without quotes) names: its If-None-Match lists it (RFC 9110,

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "proto/message.h"
+#include "proto/ws_frame.h"
 
 #define MODULE "poller"
 
@@ -23,30 +24,30 @@ struct poll {
     struct subscription subscription;
     struct miss_bucket *misses; /* NULL: Redis isn't asked */
     const struct front *front;
-    struct connection *connection;
+    struct http_connection *http;
     const struct http_request *request;
-    void (*on_done)(struct connection *connection);
+    void (*on_done)(struct http_connection *http);
 };
 
 /* ── Refusals ────────────────────────────────────────────────────────────────────────────────── */
 
-static void poll_refuse(const struct front *front, struct connection *connection,
+static void poll_refuse(const struct front *front, struct http_connection *http,
                         const struct http_request *request, int status, enum error_code code,
                         const char *message, const char *headers)
 {
-    http_answer_error(front, connection, request,
+    http_answer_error(front, http, request,
                       &(struct http_answer){.status = status, .headers = headers},
                       error_code_name(code), message);
 }
 
-static void refuse_unavailable(const struct front *front, struct connection *connection,
+static void refuse_unavailable(const struct front *front, struct http_connection *http,
                                const struct http_request *request)
 {
     char headers[40];
 
     snprintf(headers, sizeof(headers), "Retry-After: %u\r\n",
              RETRY_MIN_S + arc4random_uniform(RETRY_MIN_S + 1));
-    poll_refuse(front, connection, request, 503, ERROR_UNAVAILABLE,
+    poll_refuse(front, http, request, 503, ERROR_UNAVAILABLE,
                 "the task's state is out of reach, try again", headers);
 }
 
@@ -68,7 +69,7 @@ static struct span bearer_token(const struct http_request *request)
     return value;
 }
 
-static void refuse_for_misses(const struct front *front, struct connection *connection,
+static void refuse_for_misses(const struct front *front, struct http_connection *http,
                               const struct http_request *request)
 {
     char headers[40];
@@ -76,12 +77,12 @@ static void refuse_for_misses(const struct front *front, struct connection *conn
     log_event(LOG_WARN, MODULE, "too many polls of unknown tasks with one token");
     snprintf(headers, sizeof(headers), "Retry-After: %u\r\n",
              RETRY_MIN_S + arc4random_uniform(RETRY_MIN_S + 1));
-    poll_refuse(front, connection, request, 429, ERROR_RATE_LIMITED,
+    poll_refuse(front, http, request, 429, ERROR_RATE_LIMITED,
                 "too many polls of unknown tasks with this token, try again", headers);
 }
 
 /* Whether the request's token allows the task; if not, it has been answered. */
-static bool is_allowed(const struct front *front, struct connection *connection,
+static bool is_allowed(const struct front *front, struct http_connection *http,
                        const struct http_request *request, const char *task_id)
 {
     struct span text = bearer_token(request);
@@ -101,12 +102,12 @@ static bool is_allowed(const struct front *front, struct connection *connection,
     }
     token_unref(token);
     if (r < 0) {
-        connection_abort(connection);
+        channel_abort(&http->channel);
     } else if (r == AUTH_REFUSED) {
         const bool forbidden = why == AUTH_FORBIDDEN;
 
         metric_add(front->metrics, METRIC_AUTH_MISSING + why, 1);
-        poll_refuse(front, connection, request, forbidden ? 403 : 401,
+        poll_refuse(front, http, request, forbidden ? 403 : 401,
                     forbidden ? ERROR_FORBIDDEN : ERROR_UNAUTHORIZED, auth_failure_text(why),
                     forbidden ? NULL : "WWW-Authenticate: Bearer realm=\"progressd\"\r\n");
     }
@@ -151,7 +152,7 @@ static void poll_write_state(struct text *text, struct task *task, const char *r
     text_puts(text, "]}");
 }
 
-static void poll_answer(const struct front *front, struct connection *connection,
+static void poll_answer(const struct front *front, struct http_connection *http,
                         const struct http_request *request, struct task *task)
 {
     char rev[REV_TEXT_SIZE], headers[80 + REV_TEXT_SIZE];
@@ -161,7 +162,7 @@ static void poll_answer(const struct front *front, struct connection *connection
 
     if (task->rev.n == 0) {
         snprintf(headers, sizeof(headers), "Retry-After: %u\r\n", RETRY_MIN_S);
-        http_answer_error(front, connection, request,
+        http_answer_error(front, http, request,
                           &(struct http_answer){.status = 404, .headers = headers},
                           "TASK_NOT_FOUND", "the task has no state yet, or none any more");
         return;
@@ -179,9 +180,9 @@ static void poll_answer(const struct front *front, struct connection *connection
         answer.body = (struct span){body.data, body.len};
     }
     if (text_failed(&body)) {
-        connection_abort(connection);
+        channel_abort(&http->channel);
     } else {
-        http_answer(front, connection, request, &answer);
+        http_answer(front, http, request, &answer);
     }
     text_deinit(&body);
 }
@@ -197,8 +198,8 @@ static void poll_on_ready(struct subscription *subscription)
         miss_bucket_give_back(poll->misses);
     }
     hub_unsubscribe(poll->front->hub, subscription);
-    poll->on_done(poll->connection);
-    poll_answer(poll->front, poll->connection, poll->request, task);
+    poll->on_done(poll->http);
+    poll_answer(poll->front, poll->http, poll->request, task);
     mem_free(poll);
 }
 
@@ -206,8 +207,8 @@ static void poll_on_failed(struct subscription *subscription)
 {
     struct poll *poll = CONTAINER_OF(subscription, struct poll, subscription);
 
-    poll->on_done(poll->connection);
-    refuse_unavailable(poll->front, poll->connection, poll->request);
+    poll->on_done(poll->http);
+    refuse_unavailable(poll->front, poll->http, poll->request);
     mem_free(poll);
 }
 
@@ -222,30 +223,30 @@ static const struct subscription_events subscription_events = {
 };
 
 /* Answers at once what is known; else the poll waits. */
-static struct poll *ask_hub(const struct front *front, struct connection *connection,
+static struct poll *ask_hub(const struct front *front, struct http_connection *http,
                             const struct http_request *request, const char *task_id,
-                            size_t task_id_len, void (*on_done)(struct connection *))
+                            size_t task_id_len, void (*on_done)(struct http_connection *))
 {
     const bool is_known = hub_knows(front->hub, task_id, task_id_len);
     struct miss_bucket *misses =
         is_known ? NULL : miss_limit_find(front->misses, bearer_token(request));
 
     if (misses && !miss_bucket_take(misses, uv_now(front->loop))) {
-        refuse_for_misses(front, connection, request);
+        refuse_for_misses(front, http, request);
         return NULL;
     }
     struct poll *poll = mem_zalloc(1, sizeof(*poll));
     int r;
 
     if (!poll) {
-        connection_abort(connection);
+        channel_abort(&http->channel);
         return NULL;
     }
     *poll = (struct poll){
         .subscription.events = &subscription_events,
         .misses = misses,
         .front = front,
-        .connection = connection,
+        .http = http,
         .request = request,
         .on_done = on_done,
     };
@@ -257,30 +258,30 @@ static struct poll *ask_hub(const struct front *front, struct connection *connec
         struct task *task = poll->subscription.task;
 
         hub_unsubscribe(front->hub, &poll->subscription);
-        poll_answer(front, connection, request, task);
+        poll_answer(front, http, request, task);
     } else if (r == HUB_UNAVAILABLE) {
-        refuse_unavailable(front, connection, request);
+        refuse_unavailable(front, http, request);
     } else {
-        connection_abort(connection);
+        channel_abort(&http->channel);
     }
     mem_free(poll);
     return NULL;
 }
 
-struct poll *poller_request(const struct front *front, struct connection *connection,
+struct poll *poller_request(const struct front *front, struct http_connection *http,
                             const struct http_request *request, struct span encoded_task_id,
-                            void (*on_done)(struct connection *connection))
+                            void (*on_done)(struct http_connection *http))
 {
     char task_id[TASK_ID_MAX + 1];
     size_t len;
 
     switch (http_request_method(request)) {
     case HTTP_METHOD_OPTIONS:
-        http_answer_preflight(front, connection, request);
+        http_answer_preflight(front, http, request);
         return NULL;
     case HTTP_METHOD_OTHER:
         http_answer_error(
-            front, connection, request,
+            front, http, request,
             &(struct http_answer){.status = 405, .headers = "Allow: GET, HEAD, OPTIONS\r\n"},
             "METHOD_NOT_ALLOWED", "use GET, HEAD or OPTIONS");
         return NULL;
@@ -290,15 +291,15 @@ struct poll *poller_request(const struct front *front, struct connection *connec
     }
     if (http_percent_decode(encoded_task_id, task_id, TASK_ID_MAX, &len) != 0 ||
         !task_id_is_valid(task_id, len)) {
-        poll_refuse(front, connection, request, 400, ERROR_INVALID_TASK_ID,
-                    "a task id is " TASK_ID_FORM, NULL);
+        poll_refuse(front, http, request, 400, ERROR_INVALID_TASK_ID, "a task id is " TASK_ID_FORM,
+                    NULL);
         return NULL;
     }
     task_id[len] = '\0';
-    if (!is_allowed(front, connection, request, task_id)) {
+    if (!is_allowed(front, http, request, task_id)) {
         return NULL;
     }
-    return ask_hub(front, connection, request, task_id, len, on_done);
+    return ask_hub(front, http, request, task_id, len, on_done);
 }
 
 void poller_give_up(struct poll *poll)

@@ -10,7 +10,7 @@
 #ifndef PROGRESSD_BROKER_SESSION_POLLER_H
 #define PROGRESSD_BROKER_SESSION_POLLER_H
 
-#include "broker/net/connection.h"
+#include "broker/net/http_connection.h"
 #include "broker/session/front.h"
 
 struct poll;
@@ -19,9 +19,9 @@ struct poll;
  * has been answered; or the poll that waits for the task's state. Then `on_done` comes just before
  * the answer, and the poll is gone. */
 #define API_PATH "/api/progress/"
-struct poll *poller_request(const struct front *front, struct connection *connection,
+struct poll *poller_request(const struct front *front, struct http_connection *http,
                             const struct http_request *request, struct span encoded_task_id,
-                            void (*on_done)(struct connection *connection));
+                            void (*on_done)(struct http_connection *http));
 
 /* Answers 503 now, as when the state stays out of reach; `on_done` comes first. */
 void poller_give_up(struct poll *poll);

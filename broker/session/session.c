@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/loop/loop.h"
 #include "broker/session/http_answer.h"
 #include "broker/web/web_page.h"
 #include "proto/task_key.h"
@@ -17,15 +18,30 @@
 /* When the broker stops: what a client that has just connected has to send its request. */
 #define ARRIVAL_GRACE_MS 1000
 
-static struct session *session_of(struct connection *connection)
+static struct session *session_of(struct channel *channel)
 {
-    return CONTAINER_OF(connection, struct session, connection);
+    return CONTAINER_OF(channel, struct session, channel);
+}
+
+static const struct session_settings *settings_of(const struct session *session)
+{
+    return CONTAINER_OF(session->channel.settings, struct session_settings, channel);
+}
+
+static const struct front *front_of(const struct session *session)
+{
+    return settings_of(session)->front;
+}
+
+static const struct session_events *events_of(const struct session *session)
+{
+    return settings_of(session)->events;
 }
 
 /* The client has this long for what it has to do next. */
 static void session_set_deadline(struct session *session, uint32_t in_ms)
 {
-    const struct front *front = session->settings->front;
+    const struct front *front = front_of(session);
 
     timer_set(front->wheel, &session->timer, uv_now(front->loop) + in_ms);
 }
@@ -33,7 +49,7 @@ static void session_set_deadline(struct session *session, uint32_t in_ms)
 /* The client has this long at the most. */
 static void limit_deadline(struct session *session, uint32_t in_ms)
 {
-    if (session->timer.due_ms > uv_now(session->settings->front->loop) + in_ms) {
+    if (session->timer.due_ms > uv_now(front_of(session)->loop) + in_ms) {
         session_set_deadline(session, in_ms);
     }
 }
@@ -41,7 +57,7 @@ static void limit_deadline(struct session *session, uint32_t in_ms)
 /* When the broker stops: half of the time is for answers, the rest for taking them. */
 static uint32_t half_of_shutdown(const struct session *session)
 {
-    return session->settings->front->config->shutdown_timeout_ms / 2;
+    return front_of(session)->config->shutdown_timeout_ms / 2;
 }
 
 static bool is_arriving(const struct session *session)
@@ -54,7 +70,7 @@ static bool is_arriving(const struct session *session)
 static void refuse_upgrade(struct session *session, const struct http_request *request, int status,
                            const char *code, const char *why)
 {
-    http_answer_error(session->settings->front, &session->connection, request,
+    http_answer_error(front_of(session), &session->http, request,
                       &(struct http_answer){
                           .status = status,
                           .headers = status == 426   ? "Upgrade: websocket\r\n"
@@ -69,7 +85,7 @@ static void refuse_upgrade(struct session *session, const struct http_request *r
 static void upgrade(struct session *session, const struct http_request *request,
                     const char *task_id)
 {
-    const struct front *front = session->settings->front;
+    const struct front *front = front_of(session);
     struct text response = TEXT_EMPTY;
     struct bytes *bytes = NULL;
 
@@ -77,16 +93,16 @@ static void upgrade(struct session *session, const struct http_request *request,
         bytes = text_to_bytes(&response);
     }
     text_deinit(&response);
-    if (watcher_begin(&session->watcher, front, &session->connection, &session->timer, task_id) <
-        0) {
+    if (watcher_begin(&session->watcher, front, &session->ws, &session->timer, task_id) < 0) {
         bytes_unref(bytes);
-        connection_abort(&session->connection);
+        channel_abort(&session->channel);
         return;
     }
+    http_connection_upgrade(&session->http, bytes);
     session->is_watching = true;
-    session->settings->events->on_upgrade(session);
+    events_of(session)->on_upgrade(session);
     metric_add(front->metrics, METRIC_WEBSOCKET_CONNECTIONS, 1);
-    connection_upgrade(&session->connection, bytes);
+    ws_connection_begin(&session->ws);
 }
 
 /* `encoded_task_id` {NULL, 0}: the path names none. */
@@ -108,13 +124,13 @@ static void request_upgrade(struct session *session, const struct http_request *
         refuse_upgrade(session, request, 400, "BAD_REQUEST", why);
         return;
     }
-    if (session->connection.is_last) {
+    if (session->http.is_last) {
         refuse_upgrade(session, request, 503, error_code_name(ERROR_UNAVAILABLE),
                        "this server is stopping");
         return;
     }
-    if (!http_origin_is_allowed(session->settings->front, request)) {
-        metric_add(session->settings->front->metrics, METRIC_REFUSED_ORIGIN, 1);
+    if (!http_origin_is_allowed(front_of(session), request)) {
+        metric_add(front_of(session)->metrics, METRIC_REFUSED_ORIGIN, 1);
         refuse_upgrade(session, request, 403, "ORIGIN_NOT_ALLOWED",
                        "the page's origin is not on the list");
         return;
@@ -135,13 +151,13 @@ static void request_upgrade(struct session *session, const struct http_request *
 static void refuse_for_limit(struct session *session, const struct http_request *request,
                              enum session_admission admission)
 {
-    const struct front *front = session->settings->front;
+    const struct front *front = front_of(session);
     const bool of_address = admission == SESSION_OVER_ADDRESS_LIMIT;
     char headers[40];
 
     metric_add(front->metrics, of_address ? METRIC_REFUSED_ADDRESS_LIMIT : METRIC_REFUSED_LIMIT, 1);
     snprintf(headers, sizeof(headers), "Retry-After: %u\r\n", 2 + arc4random_uniform(9));
-    http_answer_error(front, &session->connection, request,
+    http_answer_error(front, &session->http, request,
                       &(struct http_answer){.status = 503, .headers = headers, .close = true},
                       "BUSY",
                       of_address ? "too many connections from this address"
@@ -159,46 +175,46 @@ static struct span path_behind(struct span path, const char *prefix)
     return (struct span){path.at + len, path.len - len};
 }
 
-static void on_poll_done(struct connection *connection)
+static void on_poll_done(struct http_connection *http)
 {
-    session_of(connection)->poll = NULL;
+    session_of(&http->channel)->poll = NULL;
 }
 
-static void session_on_begun(struct connection *connection)
+static void session_on_begun(struct http_connection *http)
 {
-    struct session *session = session_of(connection);
+    struct session *session = session_of(&http->channel);
 
     if (session->place == SESSION_SILENT) {
-        session->settings->events->on_begun(session);
+        events_of(session)->on_begun(session);
     }
 }
 
 static enum session_admission admit(struct session *session)
 {
     if (is_arriving(session)) {
-        return session->settings->events->on_arrival(session);
+        return events_of(session)->on_arrival(session);
     }
-    session->settings->events->on_request(session);
+    events_of(session)->on_request(session);
     return SESSION_WELCOME;
 }
 
-static void session_on_request(struct connection *connection, const struct http_request *request)
+static void session_on_request(struct http_connection *http, const struct http_request *request)
 {
-    struct session *session = session_of(connection);
-    const struct front *front = session->settings->front;
+    struct session *session = session_of(&http->channel);
+    const struct front *front = front_of(session);
     const enum session_admission admission = admit(session);
     struct span path = http_request_path(request);
     struct span rest;
 
-    session_set_deadline(session, connection->is_last ? half_of_shutdown(session)
-                                                      : front->config->idle_timeout_ms);
+    session_set_deadline(session, http->is_last ? half_of_shutdown(session)
+                                                : front->config->idle_timeout_ms);
     if (admission != SESSION_WELCOME) {
         refuse_for_limit(session, request, admission);
         return;
     }
     rest = path_behind(path, API_PATH);
     if (rest.at) {
-        session->poll = poller_request(front, connection, request, rest, on_poll_done);
+        session->poll = poller_request(front, http, request, rest, on_poll_done);
         return;
     }
     rest = path_behind(path, WS_PATH);
@@ -209,55 +225,57 @@ static void session_on_request(struct connection *connection, const struct http_
         return;
     }
     if (front->web_cache) {
-        web_page_answer(front, connection, request);
+        web_page_answer(front, http, request);
         return;
     }
-    http_answer_error(front, connection, request, &(struct http_answer){.status = 404}, "NOT_FOUND",
+    http_answer_error(front, http, request, &(struct http_answer){.status = 404}, "NOT_FOUND",
                       "no such path; see " API_PATH "{taskId} and " WS_PATH);
 }
 
-/* ── The connection's other events ───────────────────────────────────────────────────────────── */
+static const struct http_connection_events http_events = {
+    .on_begun = session_on_begun,
+    .on_request = session_on_request,
+};
 
-static void session_on_message(struct connection *connection, enum ws_opcode opcode,
+/* ── The channel's other events ──────────────────────────────────────────────────────────────── */
+
+static void session_on_message(struct ws_connection *ws, enum ws_opcode opcode,
                                const uint8_t *payload, uint32_t len)
 {
-    watcher_message(&session_of(connection)->watcher, opcode, payload, len);
+    watcher_message(&session_of(&ws->channel)->watcher, opcode, payload, len);
 }
 
-static size_t session_on_collect(struct connection *connection, struct connection_frame *frames,
-                                 size_t max)
+static const struct ws_connection_events ws_events = {
+    .on_message = session_on_message,
+};
+
+static size_t session_on_collect(struct channel *channel, struct channel_frame *frames, size_t max)
 {
-    return watcher_collect(&session_of(connection)->watcher, frames, max);
+    return watcher_collect(&session_of(channel)->watcher, frames, max);
 }
 
-static void session_on_taken(struct connection *connection, const struct connection_frame *frame)
+static void session_on_taken(struct channel *channel, const struct channel_frame *frame)
 {
-    watcher_taken(&session_of(connection)->watcher, frame);
+    watcher_taken(&session_of(channel)->watcher, frame);
 }
 
-static void session_on_flush_due(struct connection *connection)
+static void session_on_ending(struct channel *channel)
 {
-    struct session *session = session_of(connection);
+    struct session *session = session_of(channel);
+    const struct config *config = front_of(session)->config;
+    const bool is_last = !session->is_watching && session->http.is_last;
+    const bool takes_answer = session->place == SESSION_HTTP && channel->state != CHANNEL_SHUT;
 
-    session->settings->events->on_flush_due(session);
+    session_set_deadline(session, is_last        ? half_of_shutdown(session)
+                                  : takes_answer ? config->idle_timeout_ms
+                                                 : config->shutdown_timeout_ms);
+    events_of(session)->on_ending(session);
 }
 
-static void session_on_ending(struct connection *connection)
+static void session_on_closed(struct channel *channel)
 {
-    struct session *session = session_of(connection);
-    const struct config *config = session->settings->front->config;
-    const bool takes_answer = session->place == SESSION_HTTP && !connection->is_shut;
-
-    session_set_deadline(session, connection->is_last ? half_of_shutdown(session)
-                                  : takes_answer      ? config->idle_timeout_ms
-                                                      : config->shutdown_timeout_ms);
-    session->settings->events->on_ending(session);
-}
-
-static void session_on_connection_closed(struct connection *connection)
-{
-    struct session *session = session_of(connection);
-    const struct front *front = session->settings->front;
+    struct session *session = session_of(channel);
+    const struct front *front = front_of(session);
 
     if (session->is_watching) {
         watcher_end(&session->watcher);
@@ -266,18 +284,14 @@ static void session_on_connection_closed(struct connection *connection)
         poller_cancel(session->poll);
     }
     timer_cancel(front->wheel, &session->timer);
-    session->settings->events->on_closed(session);
+    events_of(session)->on_closed(session);
 }
 
-static const struct connection_events connection_events = {
-    .on_begun = session_on_begun,
-    .on_request = session_on_request,
-    .on_message = session_on_message,
+static const struct channel_events channel_events = {
     .on_collect = session_on_collect,
     .on_taken = session_on_taken,
-    .on_flush_due = session_on_flush_due,
     .on_ending = session_on_ending,
-    .on_closed = session_on_connection_closed,
+    .on_closed = session_on_closed,
 };
 
 /* While HTTP: the client took too long for its first request, or sent none for a while; or the
@@ -286,14 +300,16 @@ static void session_on_timer(struct timer *timer)
 {
     struct session *session = CONTAINER_OF(timer, struct session, timer);
 
-    if (session->connection.state == CONNECTION_OPEN) {
+    if (session->channel.state != CHANNEL_OPEN) {
+        channel_abort(&session->channel);
+    } else if (session->is_watching && session->ws.state == WS_CONNECTION_OPEN) {
         watcher_tick(&session->watcher);
-    } else if (session->connection.state == CONNECTION_REQUEST) {
-        connection_close(&session->connection, CLOSE_TIMEOUT);
-    } else if (session->connection.state == CONNECTION_ANSWERING && session->poll) {
+    } else if (session->is_watching) {
+        channel_abort(&session->channel);
+    } else if (session->http.state == HTTP_CONNECTION_ANSWERING && session->poll) {
         poller_give_up(session->poll);
     } else {
-        connection_abort(&session->connection);
+        http_connection_close(&session->http);
     }
 }
 
@@ -305,58 +321,54 @@ void session_settings_init(struct session_settings *settings, const struct front
     *settings = (struct session_settings){
         .front = front,
         .events = events,
-        .connection = {.loop = front->loop,
-                       .metrics = front->metrics,
-                       .max_message = CLIENT_MESSAGE_MAX,
-                       .events = &connection_events},
+        .channel = {.loop = loop_of(front->loop),
+                    .metrics = front->metrics,
+                    .events = &channel_events,
+                    .http_events = &http_events,
+                    .ws_events = &ws_events,
+                    .max_message = CLIENT_MESSAGE_MAX},
     };
 }
 
 int session_open(struct session *session, int fd, const struct session_settings *settings)
 {
-    int r;
-
-    session->settings = settings;
     session->poll = NULL;
     session->place = SESSION_SILENT;
     session->is_watching = false;
-    r = connection_open(&session->connection, fd, &settings->connection);
-    if (r < 0) {
-        return r;
+    int rc = http_connection_open(&session->http, fd, &settings->channel);
+    if (rc < 0) {
+        return rc;
     }
     timer_init(&session->timer, session_on_timer);
     session_set_deadline(session, settings->front->config->handshake_timeout_ms);
     return 0;
 }
 
-void session_flush(struct session *session)
-{
-    connection_flush(&session->connection);
-}
-
 bool session_is_idle(const struct session *session)
 {
-    return connection_is_idle(&session->connection);
+    return !session->is_watching && http_connection_is_idle(&session->http);
 }
 
 void session_close(struct session *session, enum close_code code)
 {
-    struct connection *connection = &session->connection;
     const uint32_t half_ms = half_of_shutdown(session);
 
-    if (connection->state == CONNECTION_OPEN) {
-        connection_close(connection, code);
+    if (session->is_watching) {
+        ws_connection_close(&session->ws, code);
         return;
     }
-    connection_finish(connection, is_arriving(session));
-    if (connection->state == CONNECTION_REQUEST) {
+    http_connection_finish(&session->http, is_arriving(session));
+    if (session->is_watching || session->channel.state == CHANNEL_CLOSED) {
+        return;
+    }
+    if (session->http.state == HTTP_CONNECTION_READING) {
         limit_deadline(session, half_ms < ARRIVAL_GRACE_MS ? half_ms : ARRIVAL_GRACE_MS);
-    } else if (connection->state != CONNECTION_CLOSED) {
+    } else {
         limit_deadline(session, half_ms);
     }
 }
 
 void session_abort(struct session *session)
 {
-    connection_abort(&session->connection);
+    channel_abort(&session->channel);
 }

@@ -1,9 +1,10 @@
 /* One client, from accept to close: first HTTP requests, then perhaps WebSocket.
  *
- * Receives   an accepted socket, from sessions.c; its connection's events
+ * Receives   an accepted socket, from sessions.c; the events of its channel and of what it speaks
  * Hands on   each request to where its path says: watcher.c (upgrade), poller.c, web_page.c, or an
  *            error
- * Owns       the connection, the watcher or the poll, the client's one timer
+ * Owns       the channel with HTTP or WebSocket on it, the watcher or the poll, the client's one
+ * timer
  *
  * Paths: /ws/progress and /ws/progress/{taskId} are WebSocket, /api/progress/{taskId} is the HTTP
  * API; all others are files, if web-root is set.
@@ -36,8 +37,6 @@ struct session_events {
     void (*on_upgrade)(struct session *session);
     /* The session is served no further. It may come twice. */
     void (*on_ending)(struct session *session);
-    /* session_flush() is to be called at the turn's end. */
-    void (*on_flush_due)(struct session *session);
     /* The session is over, and its memory may go. */
     void (*on_closed)(struct session *session);
 };
@@ -58,15 +57,18 @@ enum session_place {
 struct session_settings {
     const struct front *front;
     const struct session_events *events;
-    struct connection_settings connection; /* set by session_settings_init() */
+    struct channel_settings channel; /* set by session_settings_init() */
 };
 
 struct session {
-    struct connection connection;
-    const struct session_settings *settings;
+    union { /* one after the other, on the channel that each begins with */
+        struct channel channel;
+        struct http_connection http; /* until is_watching */
+        struct ws_connection ws;     /* from then on */
+    };
     struct timer timer;
-    struct list link, flush; /* for the owner, who initialises them */
-    void *address;           /* for the owner */
+    struct list link; /* for the owner, who initialises it */
+    void *address;    /* for the owner */
     union {
         struct watcher watcher; /* when is_watching */
         struct poll *poll;      /* when not; NULL: none under way */
@@ -84,9 +86,6 @@ int session_open(struct session *session, int fd,
 
 /* Whether an HTTP client has been answered, and asks nothing now. */
 bool session_is_idle(const struct session *session);
-
-/* Writes what is due; the owner calls it at the end of the turn in which on_flush_due came. */
-void session_flush(struct session *session);
 
 /* Begins to close, within shutdown-timeout: a WebSocket with that code. A request under way is
  * answered first; who has just come has a second to send one. */

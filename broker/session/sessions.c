@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "broker/loop/loop.h"
 #include "common/log.h"
 #include "common/map.h"
 #include "common/mem.h"
@@ -28,9 +27,7 @@ struct sessions {
     struct session_settings settings;
     struct list places[SESSION_PLACES]; /* every session is in one of them, the oldest first */
     uint32_t counts[SESSION_PLACES];
-    uint32_t count;    /* of all */
-    struct list flush; /* those with something to write */
-    struct loop_due flush_due;
+    uint32_t count; /* of all */
     struct map addresses;
     bool closing;
 };
@@ -171,7 +168,7 @@ static struct session *served_to_go(struct sessions *sessions)
 
 static struct sessions *sessions_of(struct session *session)
 {
-    return CONTAINER_OF(session->settings, struct sessions, settings);
+    return CONTAINER_OF(session->channel.settings, struct sessions, settings.channel);
 }
 
 static void sessions_on_begun(struct session *session)
@@ -234,20 +231,11 @@ static void sessions_on_ending(struct session *session)
     }
 }
 
-static void sessions_on_flush_due(struct session *session)
-{
-    struct sessions *sessions = sessions_of(session);
-
-    list_append(&sessions->flush, &session->flush);
-    loop_at_turn_end(loop_of(sessions->front->loop), &sessions->flush_due);
-}
-
 static void sessions_on_closed(struct session *session)
 {
     struct sessions *sessions = sessions_of(session);
 
     sessions_leave(sessions, session);
-    list_remove(&session->flush);
     address_leave(sessions, session->address);
     mem_free(session);
     sessions->count--;
@@ -264,24 +252,8 @@ static const struct session_events session_events = {
     .on_request = sessions_on_request,
     .on_upgrade = sessions_on_upgrade,
     .on_ending = sessions_on_ending,
-    .on_flush_due = sessions_on_flush_due,
     .on_closed = sessions_on_closed,
 };
-
-/* Writes what this loop turn produced. */
-static void on_flush_time(struct loop_due *due)
-{
-    struct sessions *sessions = CONTAINER_OF(due, struct sessions, flush_due);
-
-    /* A flush may make its session due again, when it goes on with what waited for room. That ends,
-     * since nothing is read meanwhile. */
-    while (!list_is_empty(&sessions->flush)) {
-        struct session *session = CONTAINER_OF(list_first(&sessions->flush), struct session, flush);
-
-        list_remove(&session->flush);
-        session_flush(session);
-    }
-}
 
 /* ── All of them ─────────────────────────────────────────────────────────────────────────────── */
 
@@ -300,8 +272,6 @@ struct sessions *sessions_new(const struct front *front, const struct sessions_e
     for (size_t i = 0; i < SESSION_PLACES; i++) {
         list_init(&sessions->places[i]);
     }
-    list_init(&sessions->flush);
-    loop_due_init(&sessions->flush_due, on_flush_time);
     map_init(&sessions->addresses);
     return sessions;
 }
@@ -310,7 +280,6 @@ void sessions_free(struct sessions *sessions)
 {
     if (sessions) {
         assert(sessions->count == 0);
-        loop_due_cancel(&sessions->flush_due);
         map_deinit(&sessions->addresses);
         mem_free(sessions);
     }
@@ -341,7 +310,6 @@ void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *p
         return;
     }
     list_init(&session->link);
-    list_init(&session->flush);
     session->address = address;
     r = session_open(session, fd, &sessions->settings);
     if (r < 0) {

@@ -1,7 +1,7 @@
 /* All clients of a worker: who is let in, and what happens to all of them at once.
  *
  * Receives   accepted sockets; the turn's end
- * Hands on   each to session_open(); those with something to write to session_flush()
+ * Hands on   each to session_open()
  * Owns       the sessions, and the count of connections of each address
  *
  * Limits. Each kind of session has descriptors of its own, so that none can take another's:

@@ -69,7 +69,7 @@ static void say(struct watcher *watcher, struct text *text)
     if (!text_failed(text)) {
         frame = ws_frame_new(WS_TEXT, text->data, (uint32_t)text->len);
     }
-    connection_send(watcher->connection, frame);
+    ws_connection_send(watcher->ws, frame);
     text_deinit(text);
 }
 
@@ -187,7 +187,7 @@ static void watcher_on_news(struct subscription *subscription)
     if (!list_is_linked(&watching->pending)) {
         list_append(&watching->watcher->pending, &watching->pending);
     }
-    connection_wake(watching->watcher->connection);
+    channel_wake(&watching->watcher->ws->channel);
 }
 
 /* From where the client is sent messages: from its rev on, if that is of this run. A client that
@@ -234,7 +234,7 @@ static void say_hub_refused(struct watcher *watcher, const char *task_id, int rc
     if (rc == HUB_UNAVAILABLE) {
         say_error(watcher, task_id, ERROR_UNAVAILABLE, UNAVAILABLE_TEXT);
     } else {
-        connection_send(watcher->connection, NULL);
+        ws_connection_send(watcher->ws, NULL);
     }
 }
 
@@ -246,7 +246,7 @@ static void watcher_watch(struct watcher *watcher, const struct client_task *wan
     int rc;
 
     if (!watching) {
-        connection_send(watcher->connection, NULL);
+        ws_connection_send(watcher->ws, NULL);
         return;
     }
     watching->watcher = watcher;
@@ -266,7 +266,7 @@ static void watcher_watch(struct watcher *watcher, const struct client_task *wan
     }
     if (index_update(watcher, watching) < 0) {
         watcher_unwatch(watching);
-        connection_send(watcher->connection, NULL);
+        ws_connection_send(watcher->ws, NULL);
         return;
     }
     owe_answer(watching, wanted);
@@ -406,7 +406,7 @@ static void take_tasks(struct watcher *watcher, const struct client_message *mes
     int rc;
 
     if (message->type == CLIENT_SUBSCRIBE && request_authorize(&request, message->token) < 0) {
-        connection_send(watcher->connection, NULL);
+        ws_connection_send(watcher->ws, NULL);
         return;
     }
     while ((rc = client_message_next_task(message, &walk, &task, &error)) != MESSAGE_END) {
@@ -431,11 +431,11 @@ static void charge(struct watcher *watcher, uint32_t units)
         return;
     }
     if (allowance_is_abused(&watcher->allowance, now)) {
-        connection_close(watcher->connection, CLOSE_TOO_MANY_REQUESTS);
+        ws_connection_close(watcher->ws, CLOSE_TOO_MANY_REQUESTS);
         return;
     }
     watcher->resume_ms = more_ms;
-    connection_pause(watcher->connection);
+    channel_pause(&watcher->ws->channel);
     tick_by(watcher, more_ms);
 }
 
@@ -447,7 +447,7 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
 
     metric_add(watcher->front->metrics, METRIC_CLIENT_MESSAGES_RECEIVED, 1);
     if (opcode == WS_BINARY) {
-        connection_close(watcher->connection, CLOSE_UNSUPPORTED_DATA);
+        ws_connection_close(watcher->ws, CLOSE_UNSUPPORTED_DATA);
         return;
     }
     if (client_message_parse((struct span){(const char *)payload, len}, watcher->url_task_id,
@@ -489,22 +489,22 @@ static uint64_t n_of_answer(const struct watching *watching)
 }
 
 /* The frames that follow in the task. How many. */
-static size_t collect_task(struct watching *watching, struct connection_frame *frames, size_t max)
+static size_t collect_task(struct watching *watching, struct channel_frame *frames, size_t max)
 {
     const uint64_t after_n =
         watching->answers > 0 ? n_of_answer(watching) : watching->subscription.sent_n;
-    struct task_frame found[CONNECTION_BATCH];
+    struct task_frame found[CHANNEL_BATCH];
     uint32_t left_out;
     const size_t count = task_collect(watching->subscription.task, after_n, found, max, &left_out);
 
     metric_add(watching->watcher->front->metrics, METRIC_MESSAGES_SUPERSEDED, left_out);
     for (size_t i = 0; i < count; i++) {
-        frames[i] = (struct connection_frame){found[i].frame, watching, found[i].n};
+        frames[i] = (struct channel_frame){found[i].frame, watching, found[i].n};
     }
     return count;
 }
 
-size_t watcher_collect(struct watcher *watcher, struct connection_frame *frames, size_t max)
+size_t watcher_collect(struct watcher *watcher, struct channel_frame *frames, size_t max)
 {
     size_t count = 0, made = 0;
 
@@ -522,7 +522,7 @@ size_t watcher_collect(struct watcher *watcher, struct connection_frame *frames,
                 continue;
             }
             made += len;
-            frames[count++] = (struct connection_frame){watching->answer, watching, 0};
+            frames[count++] = (struct channel_frame){watching->answer, watching, 0};
         }
         count += collect_task(watching, frames + count, max - count);
         if (count == before) {
@@ -550,7 +550,7 @@ static void count_delivery(struct watcher *watcher, uint64_t n)
     }
 }
 
-void watcher_taken(struct watcher *watcher, const struct connection_frame *frame)
+void watcher_taken(struct watcher *watcher, const struct channel_frame *frame)
 {
     struct watching *watching = frame->context;
 
@@ -577,8 +577,8 @@ static void watcher_schedule(struct watcher *watcher)
     if (watcher->resume_ms > 0 && due > watcher->resume_ms) {
         due = watcher->resume_ms;
     }
-    if (due > watcher->connection->heard_ms + config->idle_timeout_ms) {
-        due = watcher->connection->heard_ms + config->idle_timeout_ms;
+    if (due > watcher->ws->channel.heard_ms + config->idle_timeout_ms) {
+        due = watcher->ws->channel.heard_ms + config->idle_timeout_ms;
     }
     if (watcher->count == 0 && due > watcher->idle_ms + config->subscribe_timeout_ms) {
         due = watcher->idle_ms + config->subscribe_timeout_ms;
@@ -621,26 +621,26 @@ void watcher_tick(struct watcher *watcher)
     const struct config *config = watcher->front->config;
     const uint64_t now = watcher_now_ms(watcher);
 
-    if (watcher->resume_ms == 0 && now - watcher->connection->heard_ms >= config->idle_timeout_ms) {
-        connection_close(watcher->connection, CLOSE_TIMEOUT);
+    if (watcher->resume_ms == 0 && now - watcher->ws->channel.heard_ms >= config->idle_timeout_ms) {
+        ws_connection_close(watcher->ws, CLOSE_TIMEOUT);
         return;
     }
     expire_tokens(watcher);
     if (watcher->count == 0 && now - watcher->idle_ms >= config->subscribe_timeout_ms) {
-        connection_close(watcher->connection, CLOSE_UNAUTHORIZED);
+        ws_connection_close(watcher->ws, CLOSE_UNAUTHORIZED);
         return;
     }
     if (now >= watcher->ping_ms) {
-        connection_send(watcher->connection, ws_frame_new(WS_PING, "", 0));
+        ws_connection_send(watcher->ws, ws_frame_new(WS_PING, "", 0));
         watcher->ping_ms = next_ping(watcher);
     }
     if (!list_is_empty(&watcher->pending)) {
-        connection_wake(watcher->connection); /* memory may have run out before */
+        channel_wake(&watcher->ws->channel); /* memory may have run out before */
     }
     if (watcher->resume_ms > 0 && now >= watcher->resume_ms) {
         watcher->resume_ms = 0;
         watcher_schedule(watcher);
-        connection_resume(watcher->connection); /* the last thing: it may pause or close it */
+        channel_resume(&watcher->ws->channel); /* the last thing: it may pause or close it */
     } else {
         watcher_schedule(watcher);
     }
@@ -648,7 +648,7 @@ void watcher_tick(struct watcher *watcher)
 
 /* ── Beginning and end ───────────────────────────────────────────────────────────────────────── */
 
-int watcher_begin(struct watcher *watcher, const struct front *front, struct connection *connection,
+int watcher_begin(struct watcher *watcher, const struct front *front, struct ws_connection *ws,
                   struct timer *timer, const char *url_task_id)
 {
     memset(watcher, 0, sizeof(*watcher));
@@ -659,7 +659,7 @@ int watcher_begin(struct watcher *watcher, const struct front *front, struct con
         }
     }
     watcher->front = front;
-    watcher->connection = connection;
+    watcher->ws = ws;
     watcher->timer = timer;
     list_init(&watcher->watchings);
     list_init(&watcher->pending);

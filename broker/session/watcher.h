@@ -2,7 +2,7 @@
  *
  * Receives   the client's messages and its connection's readiness, from session.c
  * Hands on   subscriptions to hub_subscribe() (hub.c); what is for this client alone to
- *            connection_send(); frames of tasks, when they are collected (connection.c)
+ *            ws_connection_send(); frames of tasks, when they are collected (channel.c)
  * Owns       its subscriptions and their tokens
  *
  * What it is told alone (pong, errors, unsubscribed) is queued by the connection. A task's messages
@@ -13,14 +13,14 @@
 #ifndef PROGRESSD_BROKER_SESSION_WATCHER_H
 #define PROGRESSD_BROKER_SESSION_WATCHER_H
 
-#include "broker/net/connection.h"
+#include "broker/net/ws_connection.h"
 #include "broker/session/allowance.h"
 #include "broker/session/front.h"
 #include "common/map.h"
 
 struct watcher {
     const struct front *front;
-    struct connection *connection;
+    struct ws_connection *ws;
     struct timer *timer;   /* whose on_due calls watcher_tick() */
     struct list watchings; /* its subscriptions */
     struct list pending;   /* those of them that have news */
@@ -33,19 +33,19 @@ struct watcher {
     uint32_t count;     /* of subscriptions */
 };
 
-/* Begins, after connection_upgrade(). `url_task_id` (valid) is copied; NULL: the URL named none.
- * `connection` and `timer` must outlive the watcher. 0 or -ENOMEM. */
-int watcher_begin(struct watcher *watcher, const struct front *front, struct connection *connection,
+/* Begins, after http_connection_upgrade(). `url_task_id` (valid) is copied; NULL: the URL named
+ * none. `ws` and `timer` must outlive the watcher. 0 or -ENOMEM. */
+int watcher_begin(struct watcher *watcher, const struct front *front, struct ws_connection *ws,
                   struct timer *timer, const char *url_task_id) MUST_CHECK;
 
 /* Ends all subscriptions, and frees what the watcher has. */
 void watcher_end(struct watcher *watcher);
 
-/* The connection's on_message, on_collect and on_taken. */
+/* The client's on_message, on_collect and on_taken. */
 void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8_t *payload,
                      uint32_t len);
-size_t watcher_collect(struct watcher *watcher, struct connection_frame *frames, size_t max);
-void watcher_taken(struct watcher *watcher, const struct connection_frame *frame);
+size_t watcher_collect(struct watcher *watcher, struct channel_frame *frames, size_t max);
+void watcher_taken(struct watcher *watcher, const struct channel_frame *frame);
 
 /* Does what is due by now, and sets the timer anew: pings; listens again to a client that had to
  * wait; ends subscriptions whose token ran out;

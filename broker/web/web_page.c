@@ -90,23 +90,22 @@ static bool is_named_by_content(const char *path)
 
 /* ── Answers ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void web_page_refuse(const struct front *front, struct connection *connection,
+static void web_page_refuse(const struct front *front, struct http_connection *http,
                             const struct http_request *request, const char *why)
 {
-    http_answer_error(front, connection, request, &(struct http_answer){.status = 404}, "NOT_FOUND",
-                      why);
+    http_answer_error(front, http, request, &(struct http_answer){.status = 404}, "NOT_FOUND", why);
 }
 
-static void refuse_for_now(const struct front *front, struct connection *connection,
+static void refuse_for_now(const struct front *front, struct http_connection *http,
                            const struct http_request *request)
 {
-    http_answer_error(front, connection, request,
+    http_answer_error(front, http, request,
                       &(struct http_answer){.status = 503, .headers = "Retry-After: 1\r\n"},
                       error_code_name(ERROR_UNAVAILABLE), "the file can't be read now, try again");
 }
 
 /* To the same path with a slash behind, so that the page's relative links lead below it. */
-static void redirect_to_folder(const struct front *front, struct connection *connection,
+static void redirect_to_folder(const struct front *front, struct http_connection *http,
                                const struct http_request *request)
 {
     struct span path = http_request_path(request), query = http_request_query(request);
@@ -118,15 +117,15 @@ static void redirect_to_folder(const struct front *front, struct connection *con
     }
     text_puts(&headers, "\r\n");
     if (text_failed(&headers)) {
-        connection_abort(connection);
+        channel_abort(&http->channel);
         return;
     }
     http_answer(
-        front, connection, request,
+        front, http, request,
         &(struct http_answer){.status = 301, .cache_control = "no-cache", .headers = headers.data});
 }
 
-static void send_content(const struct front *front, struct connection *connection,
+static void send_content(const struct front *front, struct http_connection *http,
                          const struct http_request *request, const char *path,
                          const struct web_content *content)
 {
@@ -145,50 +144,50 @@ static void send_content(const struct front *front, struct connection *connectio
     } else {
         answer.shared_body = content->bytes;
     }
-    http_answer(front, connection, request, &answer);
+    http_answer(front, http, request, &answer);
 }
 
-static void answer_with_file(const struct front *front, struct connection *connection,
+static void answer_with_file(const struct front *front, struct http_connection *http,
                              const struct http_request *request, const struct web_file *file)
 {
     const struct web_content *content;
 
     switch (web_cache_get(front->web_cache, file->fd, &file->status, &content)) {
     case 0:
-        send_content(front, connection, request, file->path, content);
+        send_content(front, http, request, file->path, content);
         break;
     case WEB_CACHE_TOO_LARGE:
-        web_page_refuse(front, connection, request, "the file is too large to be served");
+        web_page_refuse(front, http, request, "the file is too large to be served");
         break;
     default:
-        refuse_for_now(front, connection, request);
+        refuse_for_now(front, http, request);
     }
 }
 
-void web_page_answer(const struct front *front, struct connection *connection,
+void web_page_answer(const struct front *front, struct http_connection *http,
                      const struct http_request *request)
 {
     const enum http_method method = http_request_method(request);
     struct web_file file;
 
     if (method != HTTP_METHOD_GET && method != HTTP_METHOD_HEAD) {
-        http_answer_error(front, connection, request,
+        http_answer_error(front, http, request,
                           &(struct http_answer){.status = 405, .headers = "Allow: GET, HEAD\r\n"},
                           "METHOD_NOT_ALLOWED", "use GET or HEAD");
         return;
     }
     switch (web_root_open(front->config->web_root, http_request_path(request), &file)) {
     case 0:
-        answer_with_file(front, connection, request, &file);
+        answer_with_file(front, http, request, &file);
         close(file.fd);
         break;
     case WEB_ROOT_MISSING:
-        web_page_refuse(front, connection, request, "no such file");
+        web_page_refuse(front, http, request, "no such file");
         break;
     case WEB_ROOT_FOLDER:
-        redirect_to_folder(front, connection, request);
+        redirect_to_folder(front, http, request);
         break;
     default:
-        refuse_for_now(front, connection, request);
+        refuse_for_now(front, http, request);
     }
 }

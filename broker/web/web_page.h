@@ -12,11 +12,11 @@
 #ifndef PROGRESSD_BROKER_WEB_WEB_PAGE_H
 #define PROGRESSD_BROKER_WEB_WEB_PAGE_H
 
-#include "broker/net/connection.h"
+#include "broker/net/http_connection.h"
 #include "broker/session/front.h"
 
 /* Answers the request; front->web_cache must be there. */
-void web_page_answer(const struct front *front, struct connection *connection,
+void web_page_answer(const struct front *front, struct http_connection *http,
                      const struct http_request *request);
 
 #endif

@@ -11,9 +11,10 @@
 #include <string.h>
 
 #include "broker/loop/signals.h"
-#include "broker/net/connection.h"
+#include "broker/net/http_connection.h"
 #include "broker/net/listen_socket.h"
 #include "broker/net/listener.h"
+#include "broker/net/ws_connection.h"
 #include "common/mem.h"
 #include "proto/http_response.h"
 #include "proto/ws_handshake.h"
@@ -23,10 +24,13 @@
 
 /* One client. */
 struct echo {
-    struct connection connection;
+    union { /* one after the other */
+        struct channel channel;
+        struct http_connection http;
+        struct ws_connection ws;
+    };
     struct timer timer; /* runs while it is ending */
     struct list link;
-    struct loop_due flush;
 };
 
 static struct loop loop;
@@ -35,101 +39,89 @@ static struct metrics_slot metrics;
 static struct listener listener;
 static struct list clients;
 
-static struct echo *echo_of(struct connection *connection)
+static struct echo *echo_of(struct channel *channel)
 {
-    return CONTAINER_OF(connection, struct echo, connection);
+    return CONTAINER_OF(channel, struct echo, channel);
 }
 
 /* ── A client's connection ───────────────────────────────────────────────────────────────────── */
 
-static void refuse(struct connection *connection, const char *why)
+static void refuse(struct http_connection *http, const char *why)
 {
     struct text text = TEXT_EMPTY;
 
     http_response_write_error(&text, &(struct http_response){.status = 400, .close = true},
                               "BAD_REQUEST", why);
-    connection_respond(connection, text_to_bytes(&text), true);
+    http_connection_respond(http, text_to_bytes(&text), true);
     text_deinit(&text);
 }
 
-static void on_begun(struct connection *connection)
+static void on_begun(struct http_connection *http)
 {
 }
 
-static void on_request(struct connection *connection, const struct http_request *request)
+static void on_request(struct http_connection *http, const struct http_request *request)
 {
     const char *why = "no WebSocket handshake";
     struct text text = TEXT_EMPTY;
 
     if (ws_handshake_check(request, &why) != 0 || ws_handshake_respond(&text, request) != 0) {
-        refuse(connection, why);
+        refuse(http, why);
     } else {
-        connection_upgrade(connection, text_to_bytes(&text));
+        http_connection_upgrade(http, text_to_bytes(&text));
+        ws_connection_begin(&echo_of(&http->channel)->ws);
     }
     text_deinit(&text);
 }
 
-static void on_message(struct connection *connection, enum ws_opcode opcode, const uint8_t *payload,
+static void on_message(struct ws_connection *ws, enum ws_opcode opcode, const uint8_t *payload,
                        uint32_t len)
 {
-    connection_send(connection, ws_frame_new(opcode, payload, len));
+    ws_connection_send(ws, ws_frame_new(opcode, payload, len));
 }
 
-static size_t on_collect(struct connection *connection, struct connection_frame *frames, size_t max)
+static size_t on_collect(struct channel *channel, struct channel_frame *frames, size_t max)
 {
     return 0;
 }
 
-static void on_taken(struct connection *connection, const struct connection_frame *frame)
+static void on_taken(struct channel *channel, const struct channel_frame *frame)
 {
 }
 
-static void on_flush(struct loop_due *due)
+static void on_ending(struct channel *channel)
 {
-    connection_flush(&CONTAINER_OF(due, struct echo, flush)->connection);
-}
-
-static void on_flush_due(struct connection *connection)
-{
-    loop_at_turn_end(&loop, &echo_of(connection)->flush);
-}
-
-static void on_ending(struct connection *connection)
-{
-    timer_set(&loop.wheel, &echo_of(connection)->timer, loop_now(&loop) + ENDING_MS);
+    timer_set(&loop.wheel, &echo_of(channel)->timer, loop_now(&loop) + ENDING_MS);
 }
 
 static void on_ended_too_late(struct timer *timer)
 {
-    connection_abort(&CONTAINER_OF(timer, struct echo, timer)->connection);
+    channel_abort(&CONTAINER_OF(timer, struct echo, timer)->channel);
 }
 
-static void on_closed(struct connection *connection)
+static void on_closed(struct channel *channel)
 {
-    struct echo *echo = echo_of(connection);
+    struct echo *echo = echo_of(channel);
 
     timer_cancel(&loop.wheel, &echo->timer);
     list_remove(&echo->link);
-    loop_due_cancel(&echo->flush);
     mem_free(echo);
     listener_resume(&listener);
 }
 
-static const struct connection_settings settings = {
-    .loop = &loop.uv,
+static const struct channel_settings settings = {
+    .loop = &loop,
     .metrics = &metrics,
     .max_message = MESSAGE_MAX,
     .events =
-        &(const struct connection_events){
-            .on_begun = on_begun,
-            .on_request = on_request,
-            .on_message = on_message,
+        &(const struct channel_events){
             .on_collect = on_collect,
             .on_taken = on_taken,
-            .on_flush_due = on_flush_due,
             .on_ending = on_ending,
             .on_closed = on_closed,
         },
+    .http_events = &(const struct http_connection_events){on_begun, on_request},
+    .ws_events = &(const struct ws_connection_events){on_message},
 };
 
 /* ── Accepting ───────────────────────────────────────────────────────────────────────────────── */
@@ -147,13 +139,12 @@ static void on_accept(void *owner, int fd, const struct sockaddr *peer)
         fputs("ws_echo: out of memory\n", stderr);
         exit(EXIT_FAILURE);
     }
-    if (connection_open(&echo->connection, fd, &settings) < 0) {
+    if (http_connection_open(&echo->http, fd, &settings) < 0) {
         mem_free(echo);
         return;
     }
     timer_init(&echo->timer, on_ended_too_late);
     list_init(&echo->link);
-    loop_due_init(&echo->flush, on_flush);
     list_append(&clients, &echo->link);
 }
 
@@ -172,7 +163,7 @@ static const struct listener_events listener_events = {
 static void on_signal(struct signals *handle, int number)
 {
     LIST_EACH (link, &clients) {
-        connection_abort(&CONTAINER_OF(link, struct echo, link)->connection);
+        channel_abort(&CONTAINER_OF(link, struct echo, link)->channel);
     }
     listener_close(&listener);
     signals_close(&signals);

@@ -20,7 +20,7 @@ static struct subscription *subscribed; /* who waits in the hub; NULL: nobody */
 static int hub_gives;                   /* what hub_subscribe() gives */
 static unsigned aborted, done;
 
-void http_answer(const struct front *front, struct connection *connection,
+void http_answer(const struct front *front, struct http_connection *http,
                  const struct http_request *request, const struct http_answer *answer)
 {
     cr_assert_eq(said.status, 0, "answered once");
@@ -30,15 +30,15 @@ void http_answer(const struct front *front, struct connection *connection,
     snprintf(said.headers, sizeof(said.headers), "%s", answer->headers ? answer->headers : "");
 }
 
-void http_answer_error(const struct front *front, struct connection *connection,
+void http_answer_error(const struct front *front, struct http_connection *http,
                        const struct http_request *request, const struct http_answer *answer,
                        const char *code, const char *message)
 {
-    http_answer(front, connection, request, answer);
+    http_answer(front, http, request, answer);
     snprintf(said.code, sizeof(said.code), "%s", code);
 }
 
-void http_answer_preflight(const struct front *front, struct connection *connection,
+void http_answer_preflight(const struct front *front, struct http_connection *http,
                            const struct http_request *request)
 {
     said.status = 204;
@@ -51,7 +51,7 @@ bool http_client_has(const struct http_request *request, const char *etag)
     return list.len == strlen(etag) + 2 && memcmp(list.at + 1, etag, strlen(etag)) == 0;
 }
 
-void connection_abort(struct connection *connection)
+void channel_abort(struct channel *channel)
 {
     aborted++;
 }
@@ -106,12 +106,12 @@ struct fixture {
     uv_loop_t loop;
     struct metrics_slot metrics;
     struct front front;
-    struct connection connection;
+    struct http_connection http;
     struct http_request *request;
     struct poll *poll;
 };
 
-static void poll_is_done(struct connection *connection)
+static void poll_is_done(struct http_connection *http)
 {
     cr_assert_eq(said.status, 0, "comes before the answer");
     done++;
@@ -148,7 +148,7 @@ static int ask(struct fixture *fixture, const char *method, const char *id, cons
     fixture->request = http_request_new();
     cr_assert_eq(http_request_feed(fixture->request, text, (size_t)len, &used),
                  HTTP_REQUEST_COMPLETE);
-    fixture->poll = poller_request(&fixture->front, &fixture->connection, fixture->request,
+    fixture->poll = poller_request(&fixture->front, &fixture->http, fixture->request,
                                    (struct span){id, strlen(id)}, poll_is_done);
     cr_assert(!fixture->poll || said.status == 0);
     return said.status;

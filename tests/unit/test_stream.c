@@ -10,7 +10,7 @@
 
 /* ── A stream and its peer ───────────────────────────────────────────────────────────────────── */
 
-enum event { CONNECTED, READABLE, WRITABLE, EVENTS };
+enum event { CONNECTED, READABLE, WRITABLE, BROKEN, EVENTS };
 
 struct fixture {
     uv_loop_t loop;
@@ -61,13 +61,19 @@ static void on_writable(struct stream *stream)
     on_event(stream, WRITABLE);
 }
 
+static void on_broken(struct stream *stream)
+{
+    on_event(stream, BROKEN);
+}
+
 static void on_closed(struct stream *stream)
 {
     cr_assert(!fixture_of(stream)->is_in_event, "closed comes from the loop");
     fixture_of(stream)->closed++;
 }
 
-static const struct stream_events events = {on_connected, on_readable, on_writable, on_closed};
+static const struct stream_events events = {on_connected, on_readable, on_writable, on_broken,
+                                            on_closed};
 
 static void set_up(struct fixture *fixture)
 {
@@ -134,18 +140,18 @@ Test(stream, reads_what_is_there_then_nothing_then_the_end)
     uint8_t *data = NULL;
 
     open_pair(&fixture);
-    cr_assert_eq(stream_read(&fixture.stream, &data), 0);
+    cr_assert_eq(stream_read(&fixture.stream, STREAM_READ_MAX, &data), 0);
     cr_assert_null(data, "untouched");
     say(&fixture, "hello");
-    cr_assert_eq(stream_read(&fixture.stream, &data), 5);
+    cr_assert_eq(stream_read(&fixture.stream, STREAM_READ_MAX, &data), 5);
     cr_assert_eq(memcmp(data, "hello", 5), 0);
-    cr_assert_eq(stream_read(&fixture.stream, &data), 0);
+    cr_assert_eq(stream_read(&fixture.stream, STREAM_READ_MAX, &data), 0);
     close(fixture.peer);
     fixture.peer = -1;
     stream_want_read(&fixture.stream, true);
     turn(&fixture);
     cr_assert_eq(fixture.count[READABLE], 1, "the end is readable");
-    cr_assert_eq(stream_read(&fixture.stream, &data), UV_EOF);
+    cr_assert_eq(stream_read(&fixture.stream, STREAM_READ_MAX, &data), UV_EOF);
     tear_down(&fixture);
 }
 
@@ -235,7 +241,7 @@ Test(stream, shutting_down_ends_what_the_peer_reads_and_not_what_it_writes)
     stream_shutdown(&fixture.stream);
     cr_assert_eq(read(fixture.peer, &byte, 1), 0);
     say(&fixture, "x");
-    cr_assert_eq(stream_read(&fixture.stream, &data), 1);
+    cr_assert_eq(stream_read(&fixture.stream, STREAM_READ_MAX, &data), 1);
     tear_down(&fixture);
 }
 
@@ -329,7 +335,7 @@ Test(stream, connects_and_then_reads_and_writes)
     stream_want_read(&fixture.stream, true);
     uv_run(&fixture.loop, UV_RUN_ONCE);
     cr_assert_eq(fixture.count[READABLE], 1);
-    cr_assert_eq(stream_read(&fixture.stream, &data), 1);
+    cr_assert_eq(stream_read(&fixture.stream, STREAM_READ_MAX, &data), 1);
     tear_down(&fixture);
     close(listener);
 }
@@ -380,4 +386,61 @@ Test(stream, can_be_closed_while_it_connects_and_when_it_has)
         tear_down(&fixture);
         close(listener);
     }
+}
+
+/* ── A transport that has more than the socket shows ─────────────────────────────────────────── */
+
+/* What it has read ahead, and gives out a byte at a time. */
+static char ahead[16];
+static size_t ahead_len, ahead_at;
+
+static ssize_t ahead_read(struct stream *stream, uint8_t *buffer, size_t len)
+{
+    if (ahead_at == ahead_len) {
+        ssize_t n = stream_plain.read(stream, (uint8_t *)ahead, sizeof(ahead));
+
+        if (n <= 0) {
+            return n;
+        }
+        ahead_at = 0;
+        ahead_len = (size_t)n;
+    }
+    buffer[0] = (uint8_t)ahead[ahead_at++];
+    stream->has_input = ahead_at < ahead_len;
+    return 1;
+}
+
+static void read_one(struct fixture *fixture, enum event event)
+{
+    uint8_t *data;
+
+    if (event == READABLE) {
+        cr_assert_eq(stream_read(&fixture->stream, STREAM_READ_MAX, &data), 1);
+    }
+}
+
+Test(stream, is_readable_as_long_as_the_transport_has_bytes_the_socket_no_longer_shows)
+{
+    struct fixture fixture;
+    struct stream_transport transport = stream_plain;
+
+    transport.read = ahead_read;
+    open_pair(&fixture);
+    fixture.stream.transport = &transport;
+    fixture.also = read_one;
+    stream_want_read(&fixture.stream, true);
+    say(&fixture, "abcd");
+    turn(&fixture);
+    stream_want_read(&fixture.stream, false);
+    turn(&fixture);
+    turn(&fixture);
+    const int seen = fixture.count[READABLE];
+    cr_assert_lt(seen, 4, "and not while it isn't wanted");
+    stream_want_read(&fixture.stream, true);
+    for (int i = 0; i < 10; i++) {
+        turn(&fixture);
+    }
+    cr_assert_eq(fixture.count[READABLE], 4);
+    cr_assert_eq(fixture.count[WRITABLE], 0, "nobody asked for that");
+    tear_down(&fixture);
 }

@@ -71,7 +71,7 @@ static void hear_frame(const struct bytes *frame)
     hear("%s%s; ", *member_of(text, "reason", reason) ? " " : "", reason);
 }
 
-void connection_send(struct connection *connection, struct bytes *frame)
+void ws_connection_send(struct ws_connection *ws, struct bytes *frame)
 {
     if (frame) {
         hear_frame(frame);
@@ -81,22 +81,22 @@ void connection_send(struct connection *connection, struct bytes *frame)
     bytes_unref(frame);
 }
 
-void connection_wake(struct connection *connection)
+void channel_wake(struct channel *channel)
 {
     awake = true;
 }
 
-void connection_pause(struct connection *connection)
+void channel_pause(struct channel *channel)
 {
     paused = true;
 }
 
-void connection_resume(struct connection *connection)
+void channel_resume(struct channel *channel)
 {
     paused = false;
 }
 
-void connection_close(struct connection *connection, enum close_code code)
+void ws_connection_close(struct ws_connection *ws, enum close_code code)
 {
     closed = code;
 }
@@ -164,7 +164,7 @@ struct fixture {
     struct metrics_slot metrics;
     struct config config;
     struct front front;
-    struct connection connection;
+    struct ws_connection ws;
     struct timer timer;
     struct watcher watcher;
 };
@@ -191,11 +191,10 @@ static void set_up(void)
                                    .wheel = &fixture.wheel,
                                    .config = &fixture.config,
                                    .metrics = &fixture.metrics};
-    fixture.connection.heard_ms = uv_now(&fixture.loop);
+    fixture.ws.channel.heard_ms = uv_now(&fixture.loop);
     timer_init(&fixture.timer, on_timer);
     cr_assert_eq(
-        watcher_begin(&fixture.watcher, &fixture.front, &fixture.connection, &fixture.timer, "url"),
-        0);
+        watcher_begin(&fixture.watcher, &fixture.front, &fixture.ws, &fixture.timer, "url"), 0);
 }
 
 static void tear_down(void)
@@ -222,9 +221,9 @@ static void let_take(size_t max)
 
     awake = false;
     while (count > 0 && max > 0) {
-        struct connection_frame frames[CONNECTION_BATCH];
+        struct channel_frame frames[CHANNEL_BATCH];
 
-        count = watcher_collect(&fixture.watcher, frames, CONNECTION_BATCH);
+        count = watcher_collect(&fixture.watcher, frames, CHANNEL_BATCH);
         for (size_t i = 0; i < count && max > 0; i++, max--) {
             hear_frame(frames[i].frame);
             watcher_taken(&fixture.watcher, &frames[i]);
@@ -438,7 +437,7 @@ Test(watcher, goes_on_where_the_socket_was_full)
 
 Test(watcher, makes_few_answers_at_once_however_many_are_due)
 {
-    struct connection_frame frames[CONNECTION_BATCH];
+    struct channel_frame frames[CHANNEL_BATCH];
     char id[8], text[128], stages[8000];
     size_t bytes = 0, count;
 
@@ -459,7 +458,7 @@ Test(watcher, makes_few_answers_at_once_however_many_are_due)
         become_known(id);
         say(text);
     }
-    count = watcher_collect(&fixture.watcher, frames, CONNECTION_BATCH);
+    count = watcher_collect(&fixture.watcher, frames, CHANNEL_BATCH);
     for (size_t i = 0; i < count; i++) {
         bytes += frames[i].frame->len;
     }
@@ -532,7 +531,7 @@ Test(watcher, closes_who_floods_for_a_minute_without_a_pause)
         while (!paused && !closed) {
             say("{\"type\":\"ping\"}");
         }
-        fixture.connection.heard_ms = uv_now(&fixture.loop);
+        fixture.ws.channel.heard_ms = uv_now(&fixture.loop);
         heard[0] = '\0';
         pass(100);
         say(SUBSCRIBE("a"));
