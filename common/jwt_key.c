@@ -43,7 +43,7 @@ void jwt_key_deinit(struct jwt_key *key)
     *key = (struct jwt_key){0};
 }
 
-PRINTF_LIKE(2, 3) static int invalid(char *why, const char *format, ...)
+PRINTF_LIKE(2, 3) static int jwt_key_invalid(char *why, const char *format, ...)
 {
     va_list arguments;
 
@@ -63,10 +63,10 @@ static bool is_plainly_a_path(const char *source)
 static int unreadable(const char *source, int error, char *why)
 {
     if (is_plainly_a_path(source)) {
-        return invalid(why, "cannot read %s: %s", source, strerror(error));
+        return jwt_key_invalid(why, "cannot read %s: %s", source, strerror(error));
     }
-    return invalid(why, "cannot read its file: %s (a secret itself is written base64:DATA)",
-                   strerror(error));
+    return jwt_key_invalid(why, "cannot read its file: %s (a secret itself is written base64:DATA)",
+                           strerror(error));
 }
 
 /* Reads to the end, at most `size` bytes. The count, or -errno. */
@@ -89,7 +89,7 @@ static ssize_t read_whole(int fd, uint8_t *buffer, size_t size)
     return (ssize_t)filled;
 }
 
-static int read_file(const char *path, struct jwt_key *key, char *why)
+static int jwt_key_read_file(const char *path, struct jwt_key *key, char *why)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -124,7 +124,7 @@ static int read_base64(const char *data, struct jwt_key *key, char *why)
     }
     if (base64_decode(BASE64_STANDARD, data, len, key->secret, &key->secret_len) != 0 &&
         base64_decode(BASE64_URL, data, len, key->secret, &key->secret_len) != 0) {
-        return invalid(why, "what follows base64: is not base64");
+        return jwt_key_invalid(why, "what follows base64: is not base64");
     }
     return 0;
 }
@@ -135,17 +135,19 @@ static int check_secret(const struct jwt_key *key, char *why)
     size_t min = algorithms[key->algorithm].secret_min;
 
     if (key->secret_len > JWT_KEY_SECRET_MAX) {
-        return invalid(why, "the secret is longer than %d bytes", JWT_KEY_SECRET_MAX);
+        return jwt_key_invalid(why, "the secret is longer than %d bytes", JWT_KEY_SECRET_MAX);
     }
     if (memmem(key->secret, key->secret_len, "-----BEGIN", 10)) {
-        return invalid(why,
-                       "a PEM key cannot be used with %s, whose key is a shared secret: whoever "
-                       "has the public key could make tokens",
-                       name);
+        return jwt_key_invalid(
+            why,
+            "a PEM key cannot be used with %s, whose key is a shared secret: whoever "
+            "has the public key could make tokens",
+            name);
     }
     if (key->secret_len < min) {
-        return invalid(why, "the secret has %zu bytes; %s needs at least %zu (RFC 7518, 3.2)",
-                       key->secret_len, name, min);
+        return jwt_key_invalid(why,
+                               "the secret has %zu bytes; %s needs at least %zu (RFC 7518, 3.2)",
+                               key->secret_len, name, min);
     }
     return 0;
 }
@@ -166,8 +168,8 @@ static bool kid_is_valid(const char *kid, size_t len)
 static int read_kid(const char *kid, size_t len, struct jwt_key *key, char *why)
 {
     if (!kid_is_valid(kid, len)) {
-        return invalid(why, "KID must be 1 to %d printable characters without : = \" \\ and space",
-                       KID_MAX);
+        return jwt_key_invalid(
+            why, "KID must be 1 to %d printable characters without : = \" \\ and space", KID_MAX);
     }
     key->kid = mem_strndup(kid, len);
     return key->kid ? 0 : -ENOMEM;
@@ -181,17 +183,17 @@ static int read_algorithm(const char *name, size_t len, struct jwt_key *key, cha
             return 0;
         }
     }
-    return invalid(why, "ALG must be HS256, HS384 or HS512");
+    return jwt_key_invalid(why, "ALG must be HS256, HS384 or HS512");
 }
 
-static int read_parts(const char *text, struct jwt_key *key, char *why)
+static int jwt_key_read_parts(const char *text, struct jwt_key *key, char *why)
 {
     const char *colon = strchr(text, ':');
     const char *algorithm = text;
     int rc;
 
     if (!colon || !colon[1]) {
-        return invalid(why, "must be [KID=]ALG:FILE or [KID=]ALG:base64:DATA");
+        return jwt_key_invalid(why, "must be [KID=]ALG:FILE or [KID=]ALG:base64:DATA");
     }
     const char *equals = memchr(text, '=', (size_t)(colon - text));
     if (equals) {
@@ -207,14 +209,14 @@ static int read_parts(const char *text, struct jwt_key *key, char *why)
     }
     const char *source = colon + 1;
     rc = strncmp(source, "base64:", 7) == 0 ? read_base64(source + 7, key, why)
-                                            : read_file(source, key, why);
+                                            : jwt_key_read_file(source, key, why);
     return rc ? rc : check_secret(key, why);
 }
 
 int jwt_key_read(const char *text, struct jwt_key *ret_key, char why[JWT_KEY_WHY_SIZE])
 {
     struct jwt_key key = {0};
-    int rc = read_parts(text, &key, why);
+    int rc = jwt_key_read_parts(text, &key, why);
 
     if (rc) {
         jwt_key_deinit(&key);
@@ -246,10 +248,10 @@ static int write_random_secret(int fd)
     char line[BASE64_ENCODED_SIZE(RANDOM_BYTES) + 1];
     int rc = 0;
 
-    if (getrandom(random, sizeof random, 0) != sizeof random) {
+    if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
         return -EIO;
     }
-    size_t len = base64_encode(BASE64_URL, random, sizeof random, line);
+    size_t len = base64_encode(BASE64_URL, random, sizeof(random), line);
     line[len++] = '\n';
     ssize_t written = write(fd, line, len);
     if (written < 0 || fsync(fd) < 0) {
@@ -257,8 +259,8 @@ static int write_random_secret(int fd)
     } else if ((size_t)written < len) {
         rc = -ENOSPC;
     }
-    explicit_bzero(random, sizeof random);
-    explicit_bzero(line, sizeof line);
+    explicit_bzero(random, sizeof(random));
+    explicit_bzero(line, sizeof(line));
     return rc;
 }
 
@@ -266,7 +268,7 @@ int jwt_key_make_file(const char *path)
 {
     char temporary[PATH_MAX];
 
-    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary) {
+    if (snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path) >= (int)sizeof(temporary)) {
         return -ENAMETOOLONG;
     }
     int fd = mkostemp(temporary, O_CLOEXEC); /* 0600 */

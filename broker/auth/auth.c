@@ -47,7 +47,7 @@ const char *auth_failure_text(enum auth_failure failure)
 
 /* ── Life ────────────────────────────────────────────────────────────────────────────────────── */
 
-static int copy_text(const char *text, char **ret_copy)
+static int auth_copy_text(const char *text, char **ret_copy)
 {
     *ret_copy = text ? mem_strndup(text, strlen(text)) : NULL;
     return text && !*ret_copy ? -ENOMEM : 0;
@@ -58,7 +58,7 @@ static int parse_key(const struct jwt_key *key, struct auth_key *parsed)
 {
     parsed->algorithm = key->algorithm;
     int rc = signature_key_new(key, &parsed->signature);
-    return rc ? rc : copy_text(key->kid, &parsed->kid);
+    return rc ? rc : auth_copy_text(key->kid, &parsed->kid);
 }
 
 static int parse_keys(const struct config_keys *keys, struct auth *auth)
@@ -90,8 +90,8 @@ struct auth *auth_new(const struct config *config)
     auth->leeway_us = (int64_t)config->jwt_leeway_ms * 1000;
     token_cache_init(&auth->cache, AUTH_CACHE_TOKENS, AUTH_CACHE_BYTES);
     if (parse_keys(&config->jwt_keys, auth) != 0 ||
-        copy_text(config->jwt_issuer, &auth->issuer) != 0 ||
-        copy_text(config->jwt_audience, &auth->audience) != 0) {
+        auth_copy_text(config->jwt_issuer, &auth->issuer) != 0 ||
+        auth_copy_text(config->jwt_audience, &auth->audience) != 0) {
         auth_free(auth);
         return NULL;
     }
@@ -121,7 +121,7 @@ uint32_t auth_cached(const struct auth *auth)
 
 /* ── Checking ────────────────────────────────────────────────────────────────────────────────── */
 
-static int refuse(enum auth_failure why, enum auth_failure *ret_why)
+static int auth_refuse(enum auth_failure why, enum auth_failure *ret_why)
 {
     *ret_why = why;
     return AUTH_REFUSED;
@@ -147,9 +147,9 @@ static const struct auth_key *find_key(const struct auth *auth, struct span kid)
 static int check_time(const struct token *token, int64_t now_us, enum auth_failure *ret_why)
 {
     if (now_us >= token->valid_until_us) {
-        return refuse(AUTH_EXPIRED, ret_why);
+        return auth_refuse(AUTH_EXPIRED, ret_why);
     }
-    return now_us < token->valid_from_us ? refuse(AUTH_NOT_YET_VALID, ret_why) : 0;
+    return now_us < token->valid_from_us ? auth_refuse(AUTH_NOT_YET_VALID, ret_why) : 0;
 }
 
 static int read_claims(const struct auth *auth, struct span claims, struct token **ret_token,
@@ -161,11 +161,11 @@ static int read_claims(const struct auth *auth, struct span claims, struct token
     case 0:
         return 0;
     case TOKEN_CLAIMS:
-        return refuse(AUTH_CLAIMS, ret_why);
+        return auth_refuse(AUTH_CLAIMS, ret_why);
     case TOKEN_ISSUER:
-        return refuse(AUTH_ISSUER, ret_why);
+        return auth_refuse(AUTH_ISSUER, ret_why);
     case TOKEN_AUDIENCE:
-        return refuse(AUTH_AUDIENCE, ret_why);
+        return auth_refuse(AUTH_AUDIENCE, ret_why);
     default:
         return -ENOMEM;
     }
@@ -178,18 +178,18 @@ static int verify(const struct auth *auth, struct span text, struct token **ret_
     struct token_parts parts;
 
     if (token_parts_read(text, &parts) != 0) {
-        return refuse(AUTH_MALFORMED, ret_why);
+        return auth_refuse(AUTH_MALFORMED, ret_why);
     }
     const struct auth_key *key = find_key(auth, parts.kid);
     if (!key) {
-        return refuse(AUTH_UNKNOWN_KEY, ret_why);
+        return auth_refuse(AUTH_UNKNOWN_KEY, ret_why);
     }
     if (!json_string_is(parts.algorithm, jwt_key_algorithm_name(key->algorithm))) {
-        return refuse(AUTH_ALGORITHM, ret_why);
+        return auth_refuse(AUTH_ALGORITHM, ret_why);
     }
     int rc = signature_check(key->signature, parts.signed_text, parts.signature);
     if (rc) {
-        return rc == SIGNATURE_WRONG ? refuse(AUTH_SIGNATURE, ret_why) : rc;
+        return rc == SIGNATURE_WRONG ? auth_refuse(AUTH_SIGNATURE, ret_why) : rc;
     }
     return read_claims(auth, parts.claims, ret_token, ret_why);
 }
@@ -203,10 +203,10 @@ int auth_verify(struct auth *auth, struct span text, int64_t now_us, struct toke
     int rc = 0;
 
     if (text.len == 0) {
-        return refuse(AUTH_MISSING, ret_why);
+        return auth_refuse(AUTH_MISSING, ret_why);
     }
     if (text.len > TOKEN_MAX) {
-        return refuse(AUTH_TOO_LONG, ret_why);
+        return auth_refuse(AUTH_TOO_LONG, ret_why);
     }
     SHA256((const unsigned char *)text.at, text.len, digest);
     struct token *cached = token_cache_get(&auth->cache, digest);

@@ -108,7 +108,7 @@ bool token_names(const struct token *token, const char *task_id)
 /* ── Time, issuer, audience ──────────────────────────────────────────────────────────────────── */
 
 /* A time in seconds since 1970, which may have a fraction (RFC 7519, 2, NumericDate). */
-static int read_time(const struct json_value *claim, int64_t *ret_us)
+static int token_read_time(const struct json_value *claim, int64_t *ret_us)
 {
     if (claim->kind != JSON_NUMBER) {
         return TOKEN_CLAIMS;
@@ -125,13 +125,13 @@ static int read_times(const struct json_value claims[], int64_t leeway_us, struc
 {
     int64_t not_before_us;
 
-    if (!claims[EXP].raw.at || read_time(&claims[EXP], &times->expires_us) != 0) {
+    if (!claims[EXP].raw.at || token_read_time(&claims[EXP], &times->expires_us) != 0) {
         return TOKEN_CLAIMS;
     }
     times->valid_until_us = times->expires_us + leeway_us;
     times->valid_from_us = INT64_MIN;
     if (claims[NBF].raw.at) {
-        if (read_time(&claims[NBF], &not_before_us) != 0) {
+        if (token_read_time(&claims[NBF], &not_before_us) != 0) {
             return TOKEN_CLAIMS;
         }
         times->valid_from_us = not_before_us - leeway_us;

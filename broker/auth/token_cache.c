@@ -29,9 +29,9 @@ void token_cache_init(struct token_cache *cache, uint32_t max_tokens, size_t max
     cache->bytes = 0;
 }
 
-static void drop(struct token_cache *cache, struct entry *entry)
+static void token_cache_drop(struct token_cache *cache, struct entry *entry)
 {
-    map_remove(&cache->entries, entry->digest, sizeof entry->digest);
+    map_remove(&cache->entries, entry->digest, sizeof(entry->digest));
     list_remove(&entry->link);
     cache->bytes -= bytes_of(entry->token);
     token_unref(entry->token);
@@ -41,7 +41,7 @@ static void drop(struct token_cache *cache, struct entry *entry)
 void token_cache_deinit(struct token_cache *cache)
 {
     LIST_EACH (link, &cache->recent) {
-        drop(cache, entry_of(link));
+        token_cache_drop(cache, entry_of(link));
     }
     map_deinit(&cache->entries);
 }
@@ -61,13 +61,13 @@ struct token *token_cache_get(struct token_cache *cache, const uint8_t digest[TO
 void token_cache_add(struct token_cache *cache, const uint8_t digest[TOKEN_DIGEST_SIZE],
                      struct token *token)
 {
-    struct entry *entry = mem_alloc(sizeof *entry);
+    struct entry *entry = mem_alloc(sizeof(*entry));
 
     if (!entry) {
         return;
     }
-    memcpy(entry->digest, digest, sizeof entry->digest);
-    if (map_add(&cache->entries, entry->digest, sizeof entry->digest, entry) != 0) {
+    memcpy(entry->digest, digest, sizeof(entry->digest));
+    if (map_add(&cache->entries, entry->digest, sizeof(entry->digest), entry) != 0) {
         mem_free(entry);
         return;
     }
@@ -76,7 +76,7 @@ void token_cache_add(struct token_cache *cache, const uint8_t digest[TOKEN_DIGES
     list_prepend(&cache->recent, &entry->link);
     cache->bytes += bytes_of(token);
     while (cache->entries.count > cache->max_tokens || cache->bytes > cache->max_bytes) {
-        drop(cache, entry_of(cache->recent.prev));
+        token_cache_drop(cache, entry_of(cache->recent.prev));
     }
 }
 
@@ -85,6 +85,6 @@ void token_cache_remove(struct token_cache *cache, const uint8_t digest[TOKEN_DI
     struct entry *entry = map_get(&cache->entries, digest, TOKEN_DIGEST_SIZE);
 
     if (entry) {
-        drop(cache, entry);
+        token_cache_drop(cache, entry);
     }
 }

@@ -10,7 +10,7 @@ int token_members(struct json_value object, const char *const names[], size_t co
     struct span name;
     struct json_value value;
 
-    memset(ret_values, 0, count * sizeof *ret_values);
+    memset(ret_values, 0, count * sizeof(*ret_values));
     while (json_next_member(object, &position, &name, &value) == 0) {
         for (size_t i = 0; i < count; i++) {
             if (!json_string_is(name, names[i])) {

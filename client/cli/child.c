@@ -35,7 +35,7 @@ static void forward(int number, bool is_of_terminal)
     }
 }
 
-static void on_signal(int number, siginfo_t *info, void *context)
+static void child_on_signal(int number, siginfo_t *info, void *context)
 {
     const int saved = errno;
 
@@ -57,7 +57,8 @@ static void on_child(int number)
 
 static void take_signals(pid_t pid)
 {
-    struct sigaction forward = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigaction forward = {.sa_sigaction = child_on_signal,
+                                .sa_flags = SA_SIGINFO | SA_RESTART};
     const struct sigaction notice = {.sa_handler = on_child};
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
 
@@ -121,7 +122,7 @@ static _Noreturn void become(char *const *argv, int (*pipes)[2], pid_t parent, c
         execvp(argv[0], argv);
         failure = errno;
     }
-    if (write(pipes[PIPE_FAILURE][1], &failure, sizeof failure) < 0) {
+    if (write(pipes[PIPE_FAILURE][1], &failure, sizeof(failure)) < 0) {
         _exit(EXIT_FAILURE); /* the parent is gone */
     }
     _exit(EXIT_FAILURE);
@@ -134,13 +135,13 @@ static int hear_failure(int fd)
     ssize_t len;
 
     do {
-        len = read(fd, &failure, sizeof failure);
+        len = read(fd, &failure, sizeof(failure));
     } while (len < 0 && errno == EINTR);
-    return len == sizeof failure ? -failure : 0;
+    return len == sizeof(failure) ? -failure : 0;
 }
 
 /* Signals are blocked. */
-static int start(char *const *argv, const sigset_t *mask, struct child *ret_child)
+static int child_launch(char *const *argv, const sigset_t *mask, struct child *ret_child)
 {
     const pid_t self = getpid();
     int pipes[PIPES][2];
@@ -184,7 +185,7 @@ int child_start(char *const *argv, struct child *ret_child)
     /* None is lost between the fork and the handlers. */
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &mask);
-    const int rc = start(argv, &mask, ret_child);
+    const int rc = child_launch(argv, &mask, ret_child);
     if (rc == 0) {
         ret_child->mask = mask;
         sigdelset(&ret_child->mask, SIGCHLD);

@@ -7,7 +7,7 @@
 #include "proto/json.h"
 
 /* What is wrong, as the server's JSON says it, or as the status does. */
-static void complain(const struct command *command, const struct http_reply *reply)
+static void get_complain(const struct command *command, const struct http_reply *reply)
 {
     struct json_value answer, error, message;
     char text[512];
@@ -18,7 +18,7 @@ static void complain(const struct command *command, const struct http_reply *rep
         answer.kind == JSON_OBJECT && json_find(answer, "error", &error) == 0 &&
         error.kind == JSON_OBJECT && json_find(error, "message", &message) == 0 &&
         message.kind == JSON_STRING &&
-        json_string_decode(message.raw, text, sizeof text - 1, &len) == 0) {
+        json_string_decode(message.raw, text, sizeof(text) - 1, &len) == 0) {
         text[len] = '\0';
         command_complain(command, "%s (HTTP status %d)", text, reply->status);
     } else {
@@ -26,7 +26,7 @@ static void complain(const struct command *command, const struct http_reply *rep
     }
 }
 
-static int conclude(const struct command *command, const struct http_reply *reply)
+static int get_conclude(const struct command *command, const struct http_reply *reply)
 {
     switch (reply->status) {
     case 200:
@@ -38,10 +38,10 @@ static int conclude(const struct command *command, const struct http_reply *repl
         return EXIT_DONE;
     case 401:
     case 403:
-        complain(command, reply);
+        get_complain(command, reply);
         return EXIT_USAGE;
     default:
-        complain(command, reply);
+        get_complain(command, reply);
         return EXIT_FAILED;
     }
 }
@@ -63,12 +63,12 @@ static int get(const struct command *command, const struct wire_address *address
         server_complain(command, address, rc);
         return EXIT_NO_WAY;
     }
-    int status = conclude(command, &reply);
+    int status = get_conclude(command, &reply);
     http_reply_deinit(&reply);
     return status;
 }
 
-static int run(const struct command *command, int argc, char **argv)
+static int get_run(const struct command *command, int argc, char **argv)
 {
     struct server_options server = SERVER_OPTIONS_EMPTY;
     const char *rev = "";
@@ -115,5 +115,5 @@ const struct command command_get = {
     "\n"
     "Exit status: 0 there is a state, or REV is current; 1 there is none, or the server can't\n"
     "tell; 2 wrong usage, or the token is refused; 3 the server is out of reach.\n",
-    .run = run,
+    .run = get_run,
 };

@@ -25,7 +25,7 @@ static double clock_ms(void)
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-static bool is_pong(const struct ws_event *event)
+static bool ping_is_pong(const struct ws_event *event)
 {
     struct json_value message, type;
     size_t offset;
@@ -43,7 +43,7 @@ static int await_pong(struct ws_client *client, int64_t deadline)
     struct ws_event event;
     int rc = ws_client_next(client, deadline, &event);
 
-    return rc == 0 && !is_pong(&event) ? -EPROTO : rc;
+    return rc == 0 && !ping_is_pong(&event) ? -EPROTO : rc;
 }
 
 static int ping_once(struct ws_client *client, unsigned number, struct round_trips *trips)
@@ -53,7 +53,7 @@ static int ping_once(struct ws_client *client, unsigned number, struct round_tri
     char text[64];
     int rc;
 
-    snprintf(text, sizeof text, "{\"type\":\"ping\",\"timestamp\":%u}", number);
+    snprintf(text, sizeof(text), "{\"type\":\"ping\",\"timestamp\":%u}", number);
     rc = ws_client_send(client, text, strlen(text), deadline);
     if (rc == 0) {
         rc = await_pong(client, deadline);
@@ -71,7 +71,8 @@ static int ping_once(struct ws_client *client, unsigned number, struct round_tri
     return rc;
 }
 
-static int ping(const struct command *command, const struct wire_address *address, uint32_t count)
+static int ping_broker(const struct command *command, const struct wire_address *address,
+                       uint32_t count)
 {
     struct round_trips trips = {0};
     struct ws_client *client;
@@ -103,7 +104,7 @@ static int ping(const struct command *command, const struct wire_address *addres
     return rc ? EXIT_NO_WAY : EXIT_DONE;
 }
 
-static int run(const struct command *command, int argc, char **argv)
+static int ping_run(const struct command *command, int argc, char **argv)
 {
     struct server_options server = SERVER_OPTIONS_EMPTY;
     uint32_t pings = COUNT_DEFAULT;
@@ -122,7 +123,7 @@ static int run(const struct command *command, int argc, char **argv)
     if (server_address(command, &server, &address) != EXIT_DONE) {
         return EXIT_USAGE;
     }
-    return ping(command, &address, pings);
+    return ping_broker(command, &address, pings);
 }
 
 const struct command command_ping = {
@@ -133,5 +134,5 @@ const struct command command_ping = {
         SERVER_URL_HELP "  -c, --count N            how many pings, a second apart; 3, at most 9\n"
                         "\n"
                         "Exit status: 0 all were answered; 3 not, or the server is out of reach.\n",
-    .run = run,
+    .run = ping_run,
 };

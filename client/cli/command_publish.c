@@ -15,12 +15,12 @@
 
 /* All of standard input; false, after a complaint, when it can't be read or is longer than any
  * payload may be. */
-static bool read_input(const struct command *command, struct text *text)
+static bool publish_read_input(const struct command *command, struct text *text)
 {
     char buffer[4096];
     size_t len;
 
-    while (text->len <= PAYLOAD_MAX_MOST && (len = fread(buffer, 1, sizeof buffer, stdin)) > 0) {
+    while (text->len <= PAYLOAD_MAX_MOST && (len = fread(buffer, 1, sizeof(buffer), stdin)) > 0) {
         text_append(text, buffer, len);
     }
     if (ferror(stdin) || text_failed(text)) {
@@ -42,7 +42,7 @@ static int publish_one(const struct command *command, const struct redis_target_
     size_t payload_len = strlen(payload);
 
     if (strcmp(payload, "-") == 0) {
-        if (!read_input(command, &input)) {
+        if (!publish_read_input(command, &input)) {
             return EXIT_FAILED;
         }
         payload = input.data ? input.data : "";
@@ -84,7 +84,7 @@ static bool read_line(struct span line, const char *task_id, struct call *ret_ca
     struct span task;
 
     if (task_id) {
-        snprintf(ret_call->task_id, sizeof ret_call->task_id, "%s", task_id);
+        snprintf(ret_call->task_id, sizeof(ret_call->task_id), "%s", task_id);
     } else if (!read_task_id(line, ret_call->task_id)) {
         snprintf(ret_why, WHY_SIZE, "taskId must be 1 to 128 of A-Z a-z 0-9 . _ ~ : -");
         return false;
@@ -119,7 +119,7 @@ static int publish_line(const struct command *command, struct publisher *publish
     return status;
 }
 
-static bool is_blank(struct span line)
+static bool publish_is_blank(struct span line)
 {
     size_t i = 0;
 
@@ -157,7 +157,7 @@ static int publish_lines(const struct command *command, struct publisher *publis
         if (number == 1) {
             text = without_mark(text);
         }
-        if (!is_blank(text)) {
+        if (!publish_is_blank(text)) {
             const int rc = publish_line(command, publisher, task_id, text, number);
 
             status = rc == EXIT_DONE ? status : rc;
@@ -187,7 +187,7 @@ static int publish_input(const struct command *command, const struct redis_targe
     return status;
 }
 
-static int run(const struct command *command, int argc, char **argv)
+static int publish_run(const struct command *command, int argc, char **argv)
 {
     struct redis_target_options target = {0};
     const struct option_def defs[] = {
@@ -226,5 +226,5 @@ const struct command command_publish = {
         "\n"
         "  {\"type\":\"progress_update\",\"taskId\":\"42\",\"payload\":{\"percentage\":40,…}}\n"
         "\n" PUBLISHER_HELP,
-    .run = run,
+    .run = publish_run,
 };

@@ -1,6 +1,6 @@
 #include "client/cli/publisher.h"
 
-static int run(const struct command *command, int argc, char **argv)
+static int reset_run(const struct command *command, int argc, char **argv)
 {
     struct redis_target_options target = {0};
     const struct option_def defs[] = {
@@ -23,5 +23,5 @@ const struct command command_reset = {
     .operands = "TASK",
     .summary = "begin a task anew: its messages are forgotten",
     .help = PUBLISHER_HELP,
-    .run = run,
+    .run = reset_run,
 };

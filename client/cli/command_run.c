@@ -186,7 +186,7 @@ static void pass_on(struct run *run, enum progress_stream stream)
 {
     static const int targets[] = {STDOUT_FILENO, STDERR_FILENO};
     static char chunk[CHUNK];
-    const ssize_t len = read(run->child.outputs[stream], chunk, sizeof chunk);
+    const ssize_t len = read(run->child.outputs[stream], chunk, sizeof(chunk));
 
     if (len < 0 && errno == EINTR) {
         return;
@@ -264,7 +264,7 @@ static void tell_failure(struct run *run, const char *code, const char *how, int
 {
     char message[WHY_SIZE];
 
-    snprintf(message, sizeof message, "%s %s %d", run->name, how, number);
+    snprintf(message, sizeof(message), "%s %s %d", run->name, how, number);
     progressd_fail(run->job, code, message, run->retryable);
 }
 
@@ -290,7 +290,7 @@ static int tell_not_started(struct run *run, int rc)
     char message[WHY_SIZE];
 
     command_complain(run->command, "cannot run %s: %s", run->argv[0], strerror(-rc));
-    snprintf(message, sizeof message, "%s could not be started", run->name);
+    snprintf(message, sizeof(message), "%s could not be started", run->name);
     progressd_fail(run->job, "NOT_STARTED", message, run->retryable);
     return rc == -ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE;
 }
@@ -303,7 +303,7 @@ static void close_job(struct run *run)
     char why[WHY_SIZE];
 
     if (progressd_flush(run->job, timeout_ms) != PROGRESSD_OK) {
-        progressd_error(run->job, why, sizeof why);
+        progressd_error(run->job, why, sizeof(why));
         command_complain(run->command, "not all was stored: %s", why[0] ? why : "no time was left");
     }
     progressd_close(run->job, 0);

@@ -19,7 +19,7 @@ static const char *text_of(const cJSON *object, const char *name)
     return text ? text : "?";
 }
 
-static double number_of(const cJSON *object, const char *name)
+static double status_number_of(const cJSON *object, const char *name)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
 
@@ -35,10 +35,10 @@ static bool is_true(const cJSON *object, const char *name)
 
 static void print_process(const char *name, const cJSON *process)
 {
-    printf("%-9s pid %.0f, %s, link to Redis %s", name, number_of(process, "pid"),
+    printf("%-9s pid %.0f, %s, link to Redis %s", name, status_number_of(process, "pid"),
            text_of(process, "state"), is_true(process, "linkUp") ? "up" : "down");
-    if (number_of(process, "restarts") > 0) {
-        printf(", restarted %.0f times", number_of(process, "restarts"));
+    if (status_number_of(process, "restarts") > 0) {
+        printf(", restarted %.0f times", status_number_of(process, "restarts"));
     }
 }
 
@@ -46,11 +46,12 @@ static void print_worker(const cJSON *worker)
 {
     char name[32];
 
-    snprintf(name, sizeof name, "worker %.0f", number_of(worker, "slot"));
+    snprintf(name, sizeof(name), "worker %.0f", status_number_of(worker, "slot"));
     print_process(name, worker);
     printf(", connections %.0f (WebSocket %.0f), subscriptions %.0f, tasks %.0f%s\n",
-           number_of(worker, "connections"), number_of(worker, "websocketConnections"),
-           number_of(worker, "subscriptions"), number_of(worker, "tasks"),
+           status_number_of(worker, "connections"),
+           status_number_of(worker, "websocketConnections"),
+           status_number_of(worker, "subscriptions"), status_number_of(worker, "tasks"),
            is_true(worker, "acceptingPaused") ? ", accepting is paused" : "");
 }
 
@@ -69,7 +70,7 @@ static void print_status(const cJSON *status)
     const cJSON *redis = cJSON_GetObjectItemCaseSensitive(status, "redis"), *worker;
     char uptime[DURATION_SIZE];
 
-    duration_format(number_of(status, "uptimeSeconds"), uptime);
+    duration_format(status_number_of(status, "uptimeSeconds"), uptime);
     printf("progressd %s, up %s, %s, listens on %s\n", text_of(status, "version"), uptime,
            text_of(status, "readiness"), text_of(status, "listen"));
     printf("redis     %s%s\n", text_of(redis, "server"),
@@ -101,7 +102,7 @@ static int show(const struct command *command, const struct http_reply *reply, b
     return EXIT_DONE;
 }
 
-static int run(const struct command *command, int argc, char **argv)
+static int status_run(const struct command *command, int argc, char **argv)
 {
     const char *url = NULL;
     bool json = false;
@@ -143,5 +144,5 @@ const struct command command_status = {
             "\n"
             "Exit status: 0, whether the broker is ready or not; 1 it can't tell; 2 wrong usage;\n"
             "3 the admin port is out of reach.\n",
-    .run = run,
+    .run = status_run,
 };

@@ -42,7 +42,7 @@ static int print_token(const struct command *command, const struct token_setting
     return rc ? EXIT_FAILED : EXIT_DONE;
 }
 
-static int run(const struct command *command, int argc, char **argv)
+static int token_run(const struct command *command, int argc, char **argv)
 {
     struct token_settings settings = {.ttl_s = TOKEN_TTL_DEFAULT_S};
     const struct option_def defs[] = {
@@ -88,5 +88,5 @@ const struct command command_token = {
             "                           $PROGRESSD_STATE_DIR, or the one brokers use by default\n"
             "  --issuer NAME            the claim iss\n"
             "  --audience NAME          the claim aud\n",
-    .run = run,
+    .run = token_run,
 };

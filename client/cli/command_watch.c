@@ -13,11 +13,11 @@
 static volatile sig_atomic_t draws;
 
 /* Nothing needs undoing but the line, so that everything may end on the spot. */
-static void on_signal(int number)
+static void watch_on_signal(int number)
 {
     static const char leave_line[] = "\x1b[0m\r\n";
 
-    if (draws && write(STDOUT_FILENO, leave_line, sizeof leave_line - 1) < 0) {
+    if (draws && write(STDOUT_FILENO, leave_line, sizeof(leave_line) - 1) < 0) {
         draws = 0;
     }
     _exit(128 + number);
@@ -25,7 +25,7 @@ static void on_signal(int number)
 
 static void catch_signals(const struct watch_display *display)
 {
-    const struct sigaction action = {.sa_handler = on_signal};
+    const struct sigaction action = {.sa_handler = watch_on_signal};
 
     draws = display->mode == WATCH_DISPLAY_TERMINAL;
     sigaction(SIGINT, &action, NULL);
@@ -34,7 +34,7 @@ static void catch_signals(const struct watch_display *display)
 }
 
 /* The exit status for how following ended; what isn't the job's doing is explained. */
-static int conclude(const struct command *command, const struct feed *feed, int outcome)
+static int watch_conclude(const struct command *command, const struct feed *feed, int outcome)
 {
     switch (outcome) {
     case FEED_ENDED:
@@ -52,9 +52,9 @@ static int conclude(const struct command *command, const struct feed *feed, int 
     }
 }
 
-static int watch(const struct command *command, const char *task_id,
-                 const struct wire_address *address, const struct token_source *tokens, bool json,
-                 uint32_t give_up_s)
+static int watch_task(const struct command *command, const char *task_id,
+                      const struct wire_address *address, const struct token_source *tokens,
+                      bool json, uint32_t give_up_s)
 {
     const int64_t give_up_ms = (int64_t)give_up_s * 1000;
     struct watch_display display;
@@ -72,12 +72,12 @@ static int watch(const struct command *command, const char *task_id,
     outcome = follower_run(&feed, give_up_ms);
     watch_display_end(&display);
     draws = 0;
-    int status = conclude(command, &feed, outcome);
+    int status = watch_conclude(command, &feed, outcome);
     watch_display_deinit(&display);
     return status;
 }
 
-static int run(const struct command *command, int argc, char **argv)
+static int watch_run(const struct command *command, int argc, char **argv)
 {
     struct server_options server = SERVER_OPTIONS_EMPTY;
     uint32_t give_up_s = GIVE_UP_DEFAULT_S;
@@ -107,7 +107,7 @@ static int run(const struct command *command, int argc, char **argv)
         server_tokens(command, &server, &tokens) != EXIT_DONE) {
         return EXIT_USAGE;
     }
-    status = watch(command, operands[0], &address, &tokens, json, give_up_s);
+    status = watch_task(command, operands[0], &address, &tokens, json, give_up_s);
     token_source_deinit(&tokens);
     return status;
 }
@@ -129,5 +129,5 @@ const struct command command_watch = {
     "\n"
     "Exit status: 0 the task is complete; 1 the job failed; 2 wrong usage, or the token is\n"
     "refused; 3 the server is out of reach; 130 interrupted.\n",
-    .run = run,
+    .run = watch_run,
 };

@@ -11,7 +11,7 @@ int feed_fail(struct feed *feed, int outcome, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    vsnprintf(feed->why, sizeof feed->why, format, args);
+    vsnprintf(feed->why, sizeof(feed->why), format, args);
     va_end(args);
     return outcome;
 }
@@ -57,8 +57,8 @@ void feed_read_error(struct feed *feed, struct json_value error, char ret_code[F
     char message[256];
 
     copy_member(error, "code", ret_code, FEED_CODE_SIZE);
-    copy_member(error, "message", message, sizeof message);
-    snprintf(feed->why, sizeof feed->why, "%s: %s", ret_code, message);
+    copy_member(error, "message", message, sizeof(message));
+    snprintf(feed->why, sizeof(feed->why), "%s: %s", ret_code, message);
 }
 
 void feed_sleep(struct feed *feed, int64_t until)

@@ -26,7 +26,7 @@ static bool is_late(const struct follower *follower)
 static void tell(struct follower *follower)
 {
     if (strcmp(follower->told, follower->feed->why) != 0) {
-        snprintf(follower->told, sizeof follower->told, "%s", follower->feed->why);
+        snprintf(follower->told, sizeof(follower->told), "%s", follower->feed->why);
         watch_display_note(follower->feed->display, "%s; trying again", follower->told);
     }
 }
@@ -36,7 +36,7 @@ static int64_t next_wait_ms(const struct follower *follower)
     uint32_t random;
 
     /* Without randomness it waits for the longest time. */
-    if (getrandom(&random, sizeof random, 0) != sizeof random) {
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random)) {
         random = UINT32_MAX;
     }
     return backoff_ms(follower->failures > 0 ? follower->failures - 1 : 0, random);

@@ -46,7 +46,7 @@ static int live_send(struct live *live, const struct text *text)
 }
 
 /* With the rev that is held, so that only what is newer comes. */
-static int subscribe(struct live *live)
+static int live_subscribe(struct live *live)
 {
     const struct task_view *view = &live->feed->display->view;
     CLEANUP(text_deinit) struct text token = TEXT_EMPTY, text = TEXT_EMPTY;
@@ -70,7 +70,7 @@ static int subscribe(struct live *live)
     return live_send(live, &text);
 }
 
-static int ping(struct live *live)
+static int live_ping(struct live *live)
 {
     CLEANUP(text_deinit) struct text text = TEXT_EMPTY;
 
@@ -85,7 +85,7 @@ static int ping(struct live *live)
 
 /* ── Hearing ─────────────────────────────────────────────────────────────────────────────────── */
 
-static int on_subscribed(struct live *live, struct json_value message)
+static int live_on_subscribed(struct live *live, struct json_value message)
 {
     struct json_value payload, rev, stages;
 
@@ -103,13 +103,13 @@ static int on_subscribed(struct live *live, struct json_value message)
 }
 
 /* The token ran out: a fresh one renews the subscription on the same connection. */
-static int on_unsubscribed(struct live *live, struct json_value message)
+static int live_on_unsubscribed(struct live *live, struct json_value message)
 {
     watch_display_other(live->feed->display, message);
     if (!token_source_renews(live->feed->tokens)) {
         return feed_fail(live->feed, FEED_UNAUTHORIZED, "the token has run out");
     }
-    return subscribe(live);
+    return live_subscribe(live);
 }
 
 /* An answer to a request that was refused. */
@@ -142,7 +142,7 @@ static int on_task_message(struct live *live, struct json_value message)
     return task_view_is_over(&live->feed->display->view) ? FEED_ENDED : 0;
 }
 
-static int on_message(struct live *live, struct span text)
+static int live_on_message(struct live *live, struct span text)
 {
     struct json_value message, type, payload, scope;
     size_t offset;
@@ -154,10 +154,10 @@ static int on_message(struct live *live, struct span text)
     live->feed->contact = wire_clock();
     live->silent = false;
     if (json_string_is(type.raw, "subscribed")) {
-        return on_subscribed(live, message);
+        return live_on_subscribed(live, message);
     }
     if (json_string_is(type.raw, "unsubscribed")) {
-        return on_unsubscribed(live, message);
+        return live_on_unsubscribed(live, message);
     }
     if (json_string_is(type.raw, "error") && json_find(message, "payload", &payload) == 0 &&
         payload.kind == JSON_OBJECT && json_find(payload, "scope", &scope) == 0 &&
@@ -172,7 +172,7 @@ static int on_close(struct live *live, const struct ws_event *event)
     struct feed *feed = live->feed;
     int reason_len = event->len > 2 ? (int)event->len - 2 : 0;
 
-    snprintf(feed->why, sizeof feed->why, "the server closed the connection (%u%s%.*s)",
+    snprintf(feed->why, sizeof(feed->why), "the server closed the connection (%u%s%.*s)",
              event->close_code, reason_len > 0 ? ": " : "", reason_len,
              reason_len > 0 ? (const char *)event->payload + 2 : "");
     switch (event->close_code) {
@@ -187,13 +187,13 @@ static int on_close(struct live *live, const struct ws_event *event)
 
 /* ── The connection ──────────────────────────────────────────────────────────────────────────── */
 
-static int open_connection(struct live *live)
+static int live_open(struct live *live)
 {
     struct feed *feed = live->feed;
-    char path[sizeof "/ws/progress/" + TASK_ID_MAX];
+    char path[sizeof("/ws/progress/") + TASK_ID_MAX];
     int status, rc;
 
-    snprintf(path, sizeof path, "/ws/progress/%s", feed->task_id);
+    snprintf(path, sizeof(path), "/ws/progress/%s", feed->task_id);
     rc = ws_client_open(feed->address, path, wire_deadline(feed->patience_ms), &live->client,
                         &status);
     if (rc == WIRE_REFUSED) {
@@ -213,9 +213,9 @@ static int keep_up(struct live *live)
         return feed_fail(live->feed, lost(live), "the server doesn't answer");
     }
     if (now >= live->subscribe_at) {
-        return subscribe(live);
+        return live_subscribe(live);
     }
-    return now >= live->ping_at ? ping(live) : 0;
+    return now >= live->ping_at ? live_ping(live) : 0;
 }
 
 static int receive(struct live *live)
@@ -229,7 +229,7 @@ static int receive(struct live *live)
     case 0:
         return event.opcode == WS_CLOSE
                    ? on_close(live, &event)
-                   : on_message(live, (struct span){(const char *)event.payload, event.len});
+                   : live_on_message(live, (struct span){(const char *)event.payload, event.len});
     case -ETIMEDOUT:
         return 0;
     case WIRE_BAD_PROTOCOL:
@@ -242,11 +242,11 @@ static int receive(struct live *live)
 int live_feed_run(struct feed *feed)
 {
     struct live live = {.feed = feed, .answer_by = NEVER, .subscribe_at = NEVER};
-    int rc = open_connection(&live);
+    int rc = live_open(&live);
 
     live.ping_at = wire_deadline(PING_MS);
     if (rc == 0) {
-        rc = subscribe(&live);
+        rc = live_subscribe(&live);
     }
     while (rc == 0) {
         rc = keep_up(&live);

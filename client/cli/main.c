@@ -45,7 +45,7 @@ static const struct command *find_command(const char *name)
 }
 
 /* What was printed has to arrive: a full disk is a failure. */
-static int flush(int status)
+static int main_flush(int status)
 {
     if (fflush(stdout) == EOF || ferror(stdout)) {
         perror("progressctl: standard output");
@@ -61,15 +61,15 @@ int main(int argc, char **argv)
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C"); /* JSON's numbers have a point everywhere */
     if (command) {
-        return flush(command->run(command, argc - 1, argv + 1));
+        return main_flush(command->run(command, argc - 1, argv + 1));
     }
     if (argc > 1 && strcmp(argv[1], "--help") == 0) {
         print_usage(stdout);
-        return flush(EXIT_DONE);
+        return main_flush(EXIT_DONE);
     }
     if (argc > 1 && strcmp(argv[1], "--version") == 0) {
         puts("progressctl " PROGRESSD_VERSION);
-        return flush(EXIT_DONE);
+        return main_flush(EXIT_DONE);
     }
     if (argc > 1) {
         fprintf(stderr, "progressctl: there is no command \"%s\"\n\n", argv[1]);

@@ -38,7 +38,8 @@ static int read_number(const struct command *command, const struct option_def *d
     return 0;
 }
 
-static int take(const struct command *command, const struct option_def *def, const char *text)
+static int options_take(const struct command *command, const struct option_def *def,
+                        const char *text)
 {
     switch (def->kind) {
     case OPTION_FLAG:
@@ -54,7 +55,7 @@ static int take(const struct command *command, const struct option_def *def, con
 }
 
 /* The index of the option that getopt_long() found, or -1. */
-static int index_of(const struct options *options, int found)
+static int options_index_of(const struct options *options, int found)
 {
     if (found >= FIRST_LONG) {
         return found - FIRST_LONG;
@@ -98,17 +99,17 @@ int options_read(const struct command *command, const struct options *options, i
     int found;
 
     translate(options, longs, letters);
-    snprintf(name, sizeof name, "progressctl %s", command->name);
+    snprintf(name, sizeof(name), "progressctl %s", command->name);
     argv[0] = name; /* getopt_long() begins its messages with it */
     optind = 0;
     while ((found = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
-        int i = index_of(options, found);
+        int i = options_index_of(options, found);
 
         if (found == HELP) {
             print_help(command);
             return OPTIONS_HELP;
         }
-        if (i < 0 || take(command, &options->defs[i], optarg)) {
+        if (i < 0 || options_take(command, &options->defs[i], optarg)) {
             return wrong(command);
         }
     }

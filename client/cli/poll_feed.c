@@ -28,7 +28,7 @@ int poll_feed_get(const struct wire_address *address, const char *task_id, const
     return http_client_get(address, path, headers, rev[0] != '\0' ? 2 : 1, deadline, ret_reply);
 }
 
-static int ask(struct feed *feed, struct http_reply *ret_reply)
+static int poll_feed_request(struct feed *feed, struct http_reply *ret_reply)
 {
     const struct task_view *view = &feed->display->view;
     CLEANUP(text_deinit) struct text token = TEXT_EMPTY;
@@ -48,8 +48,8 @@ static int ask(struct feed *feed, struct http_reply *ret_reply)
 
 /* ── The answer ──────────────────────────────────────────────────────────────────────────────── */
 
-static bool find(struct json_value object, const char *name, enum json_kind kind,
-                 struct json_value *ret_value)
+static bool poll_feed_find(struct json_value object, const char *name, enum json_kind kind,
+                           struct json_value *ret_value)
 {
     return json_find(object, name, ret_value) == 0 && ret_value->kind == kind;
 }
@@ -72,8 +72,9 @@ static int take_state(struct feed *feed, struct json_value state)
 {
     struct json_value rev, stages, messages;
 
-    if (!find(state, "rev", JSON_STRING, &rev) || !find(state, "stages", JSON_ARRAY, &stages) ||
-        !find(state, "messages", JSON_ARRAY, &messages) ||
+    if (!poll_feed_find(state, "rev", JSON_STRING, &rev) ||
+        !poll_feed_find(state, "stages", JSON_ARRAY, &stages) ||
+        !poll_feed_find(state, "messages", JSON_ARRAY, &messages) ||
         watch_display_stages(feed->display, rev, stages) != 0) {
         return feed_fail(feed, FEED_FAILED, "the server's answer is no state of a task");
     }
@@ -87,7 +88,7 @@ static int take_refusal(struct feed *feed, int status, struct json_value answer)
     struct json_value error;
     char code[FEED_CODE_SIZE];
 
-    if (answer.kind != JSON_OBJECT || !find(answer, "error", JSON_OBJECT, &error)) {
+    if (answer.kind != JSON_OBJECT || !poll_feed_find(answer, "error", JSON_OBJECT, &error)) {
         return feed_fail(feed, FEED_FAILED, "the server answers with HTTP status %d", status);
     }
     feed_read_error(feed, error, code);
@@ -139,7 +140,7 @@ static int64_t wait_ms(const struct http_reply *reply)
 int poll_feed_ask(struct feed *feed, int64_t *ret_wait_ms)
 {
     struct http_reply reply;
-    int rc = ask(feed, &reply);
+    int rc = poll_feed_request(feed, &reply);
 
     if (rc) {
         return rc;

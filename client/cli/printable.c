@@ -11,7 +11,7 @@ struct glyph {
 };
 
 /* The character's code point; its bytes are valid UTF-8. */
-static wchar_t decode(const char *bytes, size_t len)
+static wchar_t printable_decode(const char *bytes, size_t len)
 {
     static const unsigned char lead_bits[] = {0, 0x7F, 0x1F, 0x0F, 0x07};
     wchar_t character = (unsigned char)bytes[0] & lead_bits[len];
@@ -38,7 +38,7 @@ static struct glyph next_glyph(const char **at, bool utf8)
 {
     struct glyph glyph = {"?", 1};
     size_t len = character_length(*at);
-    wchar_t character = len > 0 ? decode(*at, len) : 0;
+    wchar_t character = len > 0 ? printable_decode(*at, len) : 0;
     /* wcwidth() knows only what the locale does; what it can't tell is taken for narrow. */
     int width = character < 0x80 ? 1 : wcwidth(character);
 

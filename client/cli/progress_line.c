@@ -72,15 +72,15 @@ static void write_numbers(struct text *text, const struct progress_line *line, s
     char parts[3][48] = {"", "", ""}, duration[DURATION_SIZE], speed[SPEED_SIZE];
 
     if (line->percentage >= 0) {
-        snprintf(parts[0], sizeof parts[0], GAP "%5.1f %%", line->percentage);
+        snprintf(parts[0], sizeof(parts[0]), GAP "%5.1f %%", line->percentage);
     }
     if (line->remaining_s >= 0) {
         duration_format(line->remaining_s, duration);
-        snprintf(parts[1], sizeof parts[1], GAP "%s left", duration);
+        snprintf(parts[1], sizeof(parts[1]), GAP "%s left", duration);
     }
     if (line->speed >= 0) {
         speed_format(line->speed, speed);
-        snprintf(parts[2], sizeof parts[2], GAP "%s", speed);
+        snprintf(parts[2], sizeof(parts[2]), GAP "%s", speed);
     }
     for (size_t i = 0, used = 0; i < ARRAY_LEN(parts); i++) {
         used += strlen(parts[i]);

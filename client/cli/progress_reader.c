@@ -77,7 +77,7 @@ static void read_duration(struct progress_reader *reader, const char *text)
     }
 }
 
-static void read_time(struct progress_source *source, const char *text)
+static void reader_read_time(struct progress_source *source, const char *text)
 {
     char *end;
     const long long microseconds = strtoll(text, &end, 10);
@@ -95,7 +95,7 @@ static bool read_ffmpeg_line(struct progress_reader *reader, struct progress_sou
     if ((value = after(line, "Duration: "))) {
         read_duration(reader, value);
     } else if ((value = after(line, "out_time_us=")) || (value = after(line, "out_time_ms="))) {
-        read_time(source, value);
+        reader_read_time(source, value);
     } else if (after(line, "progress=") && source->has_time) {
         source->has_time = false;
         return tell_share(reader, source->time_s);

@@ -16,7 +16,7 @@
 
 /* ── The connection ──────────────────────────────────────────────────────────────────────────── */
 
-static redisContext *connect_to(const struct redis_url *server)
+static redisContext *publisher_connect(const struct redis_url *server)
 {
     const struct timeval patience = {.tv_sec = PATIENCE_S};
     redisContext *redis = server->kind == REDIS_URL_UNIX
@@ -30,7 +30,7 @@ static redisContext *connect_to(const struct redis_url *server)
 }
 
 /* The reply, or NULL: the connection's fault. */
-static redisReply *log_in(redisContext *redis, const struct redis_url *server)
+static redisReply *publisher_log_in(redisContext *redis, const struct redis_url *server)
 {
     if (server->user) {
         return redisCommand(redis, "AUTH %s %s", server->user, server->password);
@@ -39,7 +39,7 @@ static redisReply *log_in(redisContext *redis, const struct redis_url *server)
 }
 
 /* What Redis answered, as text, and the exit status for it. Frees the reply. */
-static int take_reply(const redisContext *redis, redisReply *reply, struct text *answer)
+static int publisher_take_reply(const redisContext *redis, redisReply *reply, struct text *answer)
 {
     int status = EXIT_DONE;
 
@@ -82,11 +82,11 @@ int publisher_open(const struct command *command, const struct redis_target_opti
         return status;
     }
     signal(SIGPIPE, SIG_IGN); /* Redis may go away between two calls: writing tells */
-    redisContext *redis = connect_to(&target.server);
+    redisContext *redis = publisher_connect(&target.server);
     if (!redis || redis->err) {
-        status = take_reply(redis, NULL, &answer);
+        status = publisher_take_reply(redis, NULL, &answer);
     } else if (target.server.password) {
-        status = take_reply(redis, log_in(redis, &target.server), &answer);
+        status = publisher_take_reply(redis, publisher_log_in(redis, &target.server), &answer);
     }
     if (status != EXIT_DONE) {
         if (redis) {
@@ -113,7 +113,7 @@ int publisher_call(struct publisher *publisher, const char *function, const char
     char key[TASK_KEY_MAX + 1];
 
     assert(count <= ARGUMENTS_MAX - FIXED_ARGUMENTS);
-    snprintf(key, sizeof key, "%s%s", publisher->prefix, task_id);
+    snprintf(key, sizeof(key), "%s%s", publisher->prefix, task_id);
     const char *const fixed[FIXED_ARGUMENTS] = {"FCALL", function, "1", key};
     for (size_t i = 0; i < FIXED_ARGUMENTS; i++) {
         argv[i] = fixed[i];
@@ -125,7 +125,7 @@ int publisher_call(struct publisher *publisher, const char *function, const char
     }
     redisReply *reply =
         redisCommandArgv(publisher->redis, (int)(FIXED_ARGUMENTS + count), argv, lengths);
-    return take_reply(publisher->redis, reply, answer);
+    return publisher_take_reply(publisher->redis, reply, answer);
 }
 
 int publisher_call_once(const struct command *command, const struct redis_target_options *options,

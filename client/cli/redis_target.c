@@ -17,7 +17,7 @@ static int embedded_url(const struct redis_target_options *options, struct text 
 {
     const char *set = option_or_environment(options->state_dir, "PROGRESSD_STATE_DIR", NULL);
     char directory[PATH_MAX], here[PATH_MAX] = "";
-    char path[2 * PATH_MAX + sizeof "/" STATE_DIR_REDIS_SOCKET];
+    char path[2 * PATH_MAX + sizeof("/" STATE_DIR_REDIS_SOCKET)];
 
     if (!set) {
         int rc = state_dir_default(environ, directory);
@@ -27,11 +27,11 @@ static int embedded_url(const struct redis_target_options *options, struct text 
         set = directory;
     }
     /* A URL has no place for a path that begins here. */
-    if (set[0] != '/' && !getcwd(here, sizeof here)) {
+    if (set[0] != '/' && !getcwd(here, sizeof(here))) {
         return -errno;
     }
-    if (snprintf(path, sizeof path, "%s%s%s/" STATE_DIR_REDIS_SOCKET, here, here[0] ? "/" : "",
-                 set) >= (int)sizeof path) {
+    if (snprintf(path, sizeof(path), "%s%s%s/" STATE_DIR_REDIS_SOCKET, here, here[0] ? "/" : "",
+                 set) >= (int)sizeof(path)) {
         return -ENAMETOOLONG;
     }
     redis_url_of_socket(path, url);
@@ -61,7 +61,7 @@ static int find_server(const struct command *command, const struct redis_target_
     if (rc == 0 && ret_server->kind == REDIS_URL_NONE) {
         redis_url_deinit(ret_server);
         rc = REDIS_URL_INVALID;
-        snprintf(why, sizeof why, "must not be empty");
+        snprintf(why, sizeof(why), "must not be empty");
     }
     if (rc) {
         command_complain(command, "--redis-url %s", rc < 0 ? strerror(-rc) : why);

@@ -8,26 +8,28 @@
 
 /* ── Members ─────────────────────────────────────────────────────────────────────────────────── */
 
-static bool find(struct json_value object, const char *name, enum json_kind kind,
-                 struct json_value *ret_value)
+static bool task_view_find(struct json_value object, const char *name, enum json_kind kind,
+                           struct json_value *ret_value)
 {
     return json_find(object, name, ret_value) == 0 && ret_value->kind == kind;
 }
 
-static double number_of(struct json_value object, const char *name)
+static double task_view_number_of(struct json_value object, const char *name)
 {
     struct json_value value;
 
-    return find(object, name, JSON_NUMBER, &value) ? json_number(value.raw) : TASK_VIEW_UNKNOWN;
+    return task_view_find(object, name, JSON_NUMBER, &value) ? json_number(value.raw)
+                                                             : TASK_VIEW_UNKNOWN;
 }
 
 /* A member's text; "" if it is missing, no string, or too long. */
-static void copy_text(struct json_value object, const char *name, char *buffer, size_t size)
+static void task_view_copy_text(struct json_value object, const char *name, char *buffer,
+                                size_t size)
 {
     struct json_value value;
     size_t len = 0;
 
-    if (find(object, name, JSON_STRING, &value) &&
+    if (task_view_find(object, name, JSON_STRING, &value) &&
         json_string_decode(value.raw, buffer, size - 1, &len) != 0) {
         len = 0;
     }
@@ -41,7 +43,7 @@ static int set_text(struct text *text, struct json_value object, const char *nam
     size_t len;
 
     text_deinit(text);
-    if (!find(object, name, JSON_STRING, &value)) {
+    if (!task_view_find(object, name, JSON_STRING, &value)) {
         return 0;
     }
     char *buffer = mem_alloc(value.raw.len);
@@ -57,7 +59,7 @@ static int set_text(struct text *text, struct json_value object, const char *nam
 
 /* ── Runs ────────────────────────────────────────────────────────────────────────────────────── */
 
-static void forget(struct task_view *view)
+static void task_view_forget(struct task_view *view)
 {
     text_deinit(&view->result_url);
     text_deinit(&view->error_code);
@@ -75,16 +77,16 @@ static void forget(struct task_view *view)
 void task_view_init(struct task_view *view)
 {
     *view = (struct task_view){0};
-    forget(view);
+    task_view_forget(view);
 }
 
 void task_view_deinit(struct task_view *view)
 {
-    forget(view);
+    task_view_forget(view);
 }
 
 /* Whether `rev` is of another run than what is held, which is void then. */
-static bool begin_run(struct task_view *view, const struct rev *rev)
+static bool task_view_begin_run(struct task_view *view, const struct rev *rev)
 {
     bool is_first = view->rev.run_len == 0;
 
@@ -92,7 +94,7 @@ static bool begin_run(struct task_view *view, const struct rev *rev)
         return false;
     }
     uint64_t n = view->rev.n;
-    forget(view);
+    task_view_forget(view);
     view->rev = *rev;
     view->rev.n = n;
     return !is_first;
@@ -114,7 +116,7 @@ static void leave_stage(struct task_view *view, int64_t left_ms)
     }
     if (view->over_count == ARRAY_LEN(view->over)) {
         view->over_count--;
-        memmove(view->over, view->over + 1, view->over_count * sizeof view->over[0]);
+        memmove(view->over, view->over + 1, view->over_count * sizeof(view->over[0]));
     }
     view->stage.left_ms = left_ms;
     view->over[view->over_count++] = view->stage;
@@ -122,7 +124,7 @@ static void leave_stage(struct task_view *view, int64_t left_ms)
 }
 
 /* Entering a stage a second time in a row goes on with it. */
-static void enter_stage(struct task_view *view, const char *name, const char *timestamp)
+static void task_view_enter_stage(struct task_view *view, const char *name, const char *timestamp)
 {
     int64_t now = time_of(timestamp);
 
@@ -151,8 +153,8 @@ static size_t read_list(struct json_value list, struct stage_entry entries[STAGE
         if (element.kind == JSON_OBJECT) {
             struct stage_entry *entry = &entries[count++];
 
-            copy_text(element, "stage", entry->name, sizeof entry->name);
-            copy_text(element, "timestamp", entry->timestamp, sizeof entry->timestamp);
+            task_view_copy_text(element, "stage", entry->name, sizeof(entry->name));
+            task_view_copy_text(element, "timestamp", entry->timestamp, sizeof(entry->timestamp));
         }
     }
     return count;
@@ -169,7 +171,7 @@ static bool follow_list(struct task_view *view, struct json_value list)
         known--;
     }
     for (size_t i = known; i < count; i++) {
-        enter_stage(view, entries[i].name, entries[i].timestamp);
+        task_view_enter_stage(view, entries[i].name, entries[i].timestamp);
     }
     return known < count;
 }
@@ -193,7 +195,7 @@ int task_view_stages(struct task_view *view, struct json_value rev_value, struct
     if (stages.kind != JSON_ARRAY || read_rev(rev_value, &rev)) {
         return TASK_VIEW_INVALID;
     }
-    bool reset = begin_run(view, &rev);
+    bool reset = task_view_begin_run(view, &rev);
     if (view->status == TASK_VIEW_WAITING) {
         view->status = TASK_VIEW_RUNNING; /* the messages follow */
     }
@@ -212,7 +214,7 @@ bool task_view_take_stage(struct task_view *view, struct task_view_stage *ret_st
     }
     *ret_stage = view->over[0];
     view->over_count--;
-    memmove(view->over, view->over + 1, view->over_count * sizeof view->over[0]);
+    memmove(view->over, view->over + 1, view->over_count * sizeof(view->over[0]));
     return true;
 }
 
@@ -224,31 +226,31 @@ static void follow_stage(struct task_view *view, const struct rev *rev, struct j
     char name[STAGE_MAX + 1], timestamp[TIMESTAMP_MAX + 1];
 
     if (rev->n > view->listed_n) {
-        copy_text(payload, member, name, sizeof name);
-        copy_text(payload, "timestamp", timestamp, sizeof timestamp);
+        task_view_copy_text(payload, member, name, sizeof(name));
+        task_view_copy_text(payload, "timestamp", timestamp, sizeof(timestamp));
         /* A progress_update that names the stage it is in doesn't enter it. */
         if (strcmp(member, "toStage") == 0 || strcmp(name, view->stage.name) != 0) {
-            enter_stage(view, name, timestamp);
+            task_view_enter_stage(view, name, timestamp);
         }
     }
 }
 
-static enum task_view_news complete(struct task_view *view, const struct rev *rev,
-                                    struct json_value payload, int64_t now_ms)
+static enum task_view_news task_view_complete(struct task_view *view, const struct rev *rev,
+                                              struct json_value payload, int64_t now_ms)
 {
     view->status = TASK_VIEW_COMPLETE;
     view->percentage = 100;
-    view->duration_s = number_of(payload, "duration");
+    view->duration_s = task_view_number_of(payload, "duration");
     /* When it ended is known only to who was there. */
     leave_stage(view, rev->n > view->listed_n ? now_ms : -1);
     return TASK_VIEW_ENDED;
 }
 
-static enum task_view_news fail(struct task_view *view, struct json_value payload)
+static enum task_view_news task_view_fail(struct task_view *view, struct json_value payload)
 {
     struct json_value retryable;
 
-    if (find(payload, "retryable", JSON_BOOL, &retryable) && retryable.raw.at[0] == 't') {
+    if (task_view_find(payload, "retryable", JSON_BOOL, &retryable) && retryable.raw.at[0] == 't') {
         view->status = TASK_VIEW_RETRYING;
         return TASK_VIEW_ERROR;
     }
@@ -263,11 +265,11 @@ static int apply(struct task_view *view, enum task_message_type type, const stru
     switch (type) {
     case TASK_PROGRESS_UPDATE:
         view->status = TASK_VIEW_RUNNING;
-        view->percentage = number_of(payload, "percentage");
+        view->percentage = task_view_number_of(payload, "percentage");
         if (view->percentage > 100) {
             view->percentage = 100;
         }
-        view->speed = number_of(payload, "processingSpeed");
+        view->speed = task_view_number_of(payload, "processingSpeed");
         follow_stage(view, rev, payload, "stage");
         return 0;
     case TASK_STAGE_CHANGE:
@@ -275,14 +277,14 @@ static int apply(struct task_view *view, enum task_message_type type, const stru
         follow_stage(view, rev, payload, "toStage");
         return 0;
     case TASK_TIME_ESTIMATE:
-        view->remaining_s = number_of(payload, "estimatedTimeRemaining");
+        view->remaining_s = task_view_number_of(payload, "estimatedTimeRemaining");
         view->estimated_ms = now_ms;
         return 0;
     case TASK_COMPLETE:
-        *ret_news = complete(view, rev, payload, now_ms);
+        *ret_news = task_view_complete(view, rev, payload, now_ms);
         return set_text(&view->result_url, payload, "resultUrl");
     case TASK_ERROR:
-        *ret_news = fail(view, payload);
+        *ret_news = task_view_fail(view, payload);
         return set_text(&view->error_code, payload, "code") ||
                        set_text(&view->error_message, payload, "message")
                    ? -ENOMEM
@@ -301,7 +303,7 @@ static enum task_message_type type_of(struct json_value message)
     struct json_value name;
     enum task_message_type type = 0;
 
-    if (!find(message, "type", JSON_STRING, &name)) {
+    if (!task_view_find(message, "type", JSON_STRING, &name)) {
         return TASK_MESSAGE_TYPES;
     }
     while (type < TASK_MESSAGE_TYPES && !json_string_is(name.raw, task_message_type_name(type))) {
@@ -318,14 +320,14 @@ int task_view_message(struct task_view *view, struct json_value message, int64_t
     struct rev rev;
 
     if (type == TASK_MESSAGE_TYPES || json_find(message, "rev", &rev_value) != 0 ||
-        read_rev(rev_value, &rev) || !find(message, "payload", JSON_OBJECT, &payload)) {
+        read_rev(rev_value, &rev) || !task_view_find(message, "payload", JSON_OBJECT, &payload)) {
         return TASK_VIEW_INVALID;
     }
     if (rev.n <= view->rev.n) {
         *ret_news = TASK_VIEW_NOTHING;
         return 0;
     }
-    bool reset = begin_run(view, &rev);
+    bool reset = task_view_begin_run(view, &rev);
     view->rev.n = rev.n;
     int rc = apply(view, type, &rev, payload, now_ms, ret_news);
     if (rc == 0 && reset && *ret_news < TASK_VIEW_RESET) {

@@ -4,7 +4,7 @@
 #include <time.h>
 
 /* Reads exactly `digits` digits and moves *at behind them. */
-static bool read_digits(const char **at, int digits, int *ret_number)
+static bool timestamp_read_digits(const char **at, int digits, int *ret_number)
 {
     int number = 0;
 
@@ -30,9 +30,9 @@ static bool skip(const char **at, char expected)
 
 static bool read_date(const char **at, struct tm *tm)
 {
-    bool good = read_digits(at, 4, &tm->tm_year) && skip(at, '-') &&
-                read_digits(at, 2, &tm->tm_mon) && skip(at, '-') &&
-                read_digits(at, 2, &tm->tm_mday) && skip(at, 'T');
+    bool good = timestamp_read_digits(at, 4, &tm->tm_year) && skip(at, '-') &&
+                timestamp_read_digits(at, 2, &tm->tm_mon) && skip(at, '-') &&
+                timestamp_read_digits(at, 2, &tm->tm_mday) && skip(at, 'T');
 
     tm->tm_year -= 1900;
     tm->tm_mon--;
@@ -46,13 +46,13 @@ static bool read_seconds(const char **at, struct tm *tm, int *ret_ms)
     if (!skip(at, ':')) {
         return true;
     }
-    if (!read_digits(at, 2, &tm->tm_sec)) {
+    if (!timestamp_read_digits(at, 2, &tm->tm_sec)) {
         return false;
     }
     if (skip(at, '.')) {
         int weight = 100, digit, count = 0;
 
-        for (; read_digits(at, 1, &digit); count++, weight /= 10) {
+        for (; timestamp_read_digits(at, 1, &digit); count++, weight /= 10) {
             *ret_ms += digit * weight;
         }
         return count > 0;
@@ -70,8 +70,9 @@ static bool read_zone(const char *at, struct tm *tm, time_t *ret_time)
         *ret_time = mktime(tm);
         return true;
     }
-    if (!skip(&at, 'Z') && ((!skip(&at, '+') && !skip(&at, '-')) || !read_digits(&at, 2, &hours) ||
-                            !skip(&at, ':') || !read_digits(&at, 2, &minutes))) {
+    if (!skip(&at, 'Z') &&
+        ((!skip(&at, '+') && !skip(&at, '-')) || !timestamp_read_digits(&at, 2, &hours) ||
+         !skip(&at, ':') || !timestamp_read_digits(&at, 2, &minutes))) {
         return false;
     }
     *ret_time = timegm(tm) - sign * (hours * 3600 + minutes * 60);
@@ -84,9 +85,9 @@ int timestamp_read(const char *text, int64_t *ret_ms)
     time_t seconds;
     int ms;
 
-    if (!read_date(&text, &tm) || !read_digits(&text, 2, &tm.tm_hour) || !skip(&text, ':') ||
-        !read_digits(&text, 2, &tm.tm_min) || !read_seconds(&text, &tm, &ms) ||
-        !read_zone(text, &tm, &seconds)) {
+    if (!read_date(&text, &tm) || !timestamp_read_digits(&text, 2, &tm.tm_hour) ||
+        !skip(&text, ':') || !timestamp_read_digits(&text, 2, &tm.tm_min) ||
+        !read_seconds(&text, &tm, &ms) || !read_zone(text, &tm, &seconds)) {
         return TIMESTAMP_INVALID;
     }
     *ret_ms = (int64_t)seconds * 1000 + ms;

@@ -20,7 +20,7 @@ static int default_key(const struct token_settings *settings, char *source, size
     int rc = 0;
 
     if (settings->state_dir) {
-        snprintf(directory, sizeof directory, "%s", settings->state_dir);
+        snprintf(directory, sizeof(directory), "%s", settings->state_dir);
     } else {
         rc = state_dir_default(environ, directory);
     }
@@ -35,13 +35,13 @@ static int default_key(const struct token_settings *settings, char *source, size
     return 0;
 }
 
-static int read_key(struct token_source *source, char *why)
+static int token_source_read_key(struct token_source *source, char *why)
 {
     const struct token_settings *settings = &source->settings;
     char made[PATH_MAX + 32], reason[JWT_KEY_WHY_SIZE];
 
     if (!settings->key) {
-        int rc = default_key(settings, made, sizeof made, why);
+        int rc = default_key(settings, made, sizeof(made), why);
         if (rc) {
             return rc;
         }
@@ -68,7 +68,7 @@ int token_source_init(const struct token_settings *settings, struct token_source
         source.token = mem_strndup(settings->token, strcspn(settings->token, TOKEN_END));
         rc = source.token ? 0 : -ENOMEM;
     } else {
-        rc = read_key(&source, why);
+        rc = token_source_read_key(&source, why);
     }
     source.settings.token = source.settings.key = NULL;
     if (rc == 0) {

@@ -62,7 +62,7 @@ static int64_t now_ms(void)
 
 /* One write for a whole line, so that nothing else comes into the middle of it. Standard output's
  * failure is seen when the program ends. */
-static void print(struct text *text)
+static void display_print(struct text *text)
 {
     if (!text_failed(text) && text->len > 0) {
         fwrite(text->data, 1, text->len, stdout);
@@ -77,7 +77,7 @@ static void append_time_of_day(struct text *text, int64_t ms)
     char buffer[16];
     struct tm tm;
 
-    if (localtime_r(&seconds, &tm) && strftime(buffer, sizeof buffer, "%H:%M:%S", &tm) > 0) {
+    if (localtime_r(&seconds, &tm) && strftime(buffer, sizeof(buffer), "%H:%M:%S", &tm) > 0) {
         text_puts(text, buffer);
     }
 }
@@ -121,7 +121,7 @@ static void print_stage(const struct watch_display *display, const struct task_v
                     known ? (double)(stage->left_ms - stage->entered_ms) / 1000
                           : TASK_VIEW_UNKNOWN);
     text_puts(&text, "\n");
-    print(&text);
+    display_print(&text);
 }
 
 static void print_error(const struct watch_display *display, enum mark mark, const char *what,
@@ -135,7 +135,7 @@ static void print_error(const struct watch_display *display, enum mark mark, con
     text_puts(&text, ": ");
     append_foreign(display, &text, &display->view.error_message);
     text_printf(&text, "%s\n", after);
-    print(&text);
+    display_print(&text);
 }
 
 static void print_completion(const struct watch_display *display)
@@ -148,7 +148,7 @@ static void print_completion(const struct watch_display *display)
     text_puts(&text, display->view.result_url.len > 0 ? "  " : "");
     append_foreign(display, &text, &display->view.result_url);
     text_puts(&text, "\n");
-    print(&text);
+    display_print(&text);
 }
 
 static void print_reset(const struct watch_display *display)
@@ -157,12 +157,13 @@ static void print_reset(const struct watch_display *display)
 
     begin_line(display, &text, MARK_RESET, now_ms());
     text_puts(&text, "the task begins anew\n");
-    print(&text);
+    display_print(&text);
 }
 
 /* ── The state ───────────────────────────────────────────────────────────────────────────────── */
 
-static void write_state(const struct watch_display *display, struct text *text, size_t width)
+static void display_write_state(const struct watch_display *display, struct text *text,
+                                size_t width)
 {
     const struct task_view *view = &display->view;
     const bool runs = view->status == TASK_VIEW_RUNNING;
@@ -202,15 +203,15 @@ static void show_state(struct watch_display *display)
     }
     if (display->mode == WATCH_DISPLAY_TERMINAL) {
         text_puts(&text, "\r");
-        write_state(display, &text, terminal_width());
+        display_write_state(display, &text, terminal_width());
         text_puts(&text, "\x1b[K");
     } else {
         append_time_of_day(&text, now_ms());
         text_puts(&text, " ");
-        write_state(display, &text, 0);
+        display_write_state(display, &text, 0);
         text_puts(&text, "\n");
     }
-    print(&text);
+    display_print(&text);
 }
 
 int64_t watch_display_due(const struct watch_display *display)
@@ -313,7 +314,7 @@ void watch_display_other(struct watch_display *display, struct json_value messag
         }
     }
     text_puts(&text, "\n");
-    print(&text);
+    display_print(&text);
 }
 
 void watch_display_note(struct watch_display *display, const char *format, ...)
@@ -323,16 +324,16 @@ void watch_display_note(struct watch_display *display, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    vsnprintf(note, sizeof note, format, args);
+    vsnprintf(note, sizeof(note), format, args);
     va_end(args);
     if (display->mode == WATCH_DISPLAY_JSON) {
         fprintf(stderr, "%s\n", note);
         return;
     }
     begin_line(display, &text, MARK_NOTE, now_ms());
-    printable_append(&text, note, sizeof note, display->utf8);
+    printable_append(&text, note, sizeof(note), display->utf8);
     text_puts(&text, "\n");
-    print(&text);
+    display_print(&text);
     if (display->mode == WATCH_DISPLAY_TERMINAL) {
         show_state(display);
     }

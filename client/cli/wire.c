@@ -64,7 +64,7 @@ static void trim_slashes(char *path)
     }
 }
 
-static bool read_parts(CURLU *parsed, struct wire_address *address)
+static bool wire_read_parts(CURLU *parsed, struct wire_address *address)
 {
     char scheme[16], host[512], port[8];
 
@@ -94,7 +94,7 @@ int wire_address_parse(const char *url, struct wire_address *ret_address)
                    (strncmp(url, "http://", strlen("http://")) == 0 ||
                     strncmp(url, "https://", strlen("https://")) == 0) &&
                    curl_url_set(parsed, CURLUPART_URL, url, 0) == CURLUE_OK &&
-                   read_parts(parsed, &address);
+                   wire_read_parts(parsed, &address);
 
     curl_url_cleanup(parsed);
     if (is_good) {

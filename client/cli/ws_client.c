@@ -224,7 +224,7 @@ static int parse_input(struct ws_client *client, struct ws_event *ret_event)
 }
 
 /* 0; WIRE_ENDED; -errno. */
-static int read_input(struct ws_client *client, int64_t deadline)
+static int ws_client_read_input(struct ws_client *client, int64_t deadline)
 {
     size_t len;
     int result = wire_read(&client->wire, client->input, client->size, deadline, &len);
@@ -244,7 +244,7 @@ int ws_client_next(struct ws_client *client, int64_t deadline, struct ws_event *
         int result = client->begin < client->end ? parse_input(client, &event) : 0;
 
         if (result == 0) {
-            result = read_input(client, deadline);
+            result = ws_client_read_input(client, deadline);
         } else if (result == WS_EVENT && event.opcode == WS_PING) {
             result = send_frame(client, WS_PONG, event.payload, event.len, deadline);
         } else if (result == WS_EVENT && event.opcode == WS_PONG) {

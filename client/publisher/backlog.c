@@ -42,7 +42,7 @@ static struct backlog_message *newest(const struct backlog *backlog)
 }
 
 /* The oldest of a kind, or NULL. */
-static struct backlog_message *oldest(const struct backlog *backlog, enum backlog_kind kind)
+static struct backlog_message *backlog_oldest(const struct backlog *backlog, enum backlog_kind kind)
 {
     LIST_EACH (link, &backlog->messages) {
         if (message_of(link)->kind == kind) {
@@ -52,7 +52,7 @@ static struct backlog_message *oldest(const struct backlog *backlog, enum backlo
     return NULL;
 }
 
-static void drop(struct backlog *backlog, struct backlog_message *message)
+static void backlog_drop(struct backlog *backlog, struct backlog_message *message)
 {
     if (message) {
         list_remove(&message->link);
@@ -64,7 +64,7 @@ static void drop(struct backlog *backlog, struct backlog_message *message)
 void backlog_clear(struct backlog *backlog)
 {
     while (!list_is_empty(&backlog->messages)) {
-        drop(backlog, message_of(list_first(&backlog->messages)));
+        backlog_drop(backlog, message_of(list_first(&backlog->messages)));
     }
 }
 
@@ -75,12 +75,12 @@ void backlog_put(struct backlog *backlog, struct backlog_message *message)
     if (message->kind == BACKLOG_RESET) {
         backlog_clear(backlog);
     } else if (message->kind == BACKLOG_UPDATE && last && last->kind == BACKLOG_UPDATE) {
-        drop(backlog, last);
+        backlog_drop(backlog, last);
     }
     if (backlog->count >= BACKLOG_MAX) {
-        struct backlog_message *update = oldest(backlog, BACKLOG_UPDATE);
+        struct backlog_message *update = backlog_oldest(backlog, BACKLOG_UPDATE);
 
-        drop(backlog, update ? update : oldest(backlog, BACKLOG_STAGE));
+        backlog_drop(backlog, update ? update : backlog_oldest(backlog, BACKLOG_STAGE));
     }
     list_append(&backlog->messages, &message->link);
     backlog->count++;
@@ -97,7 +97,7 @@ struct backlog_message *backlog_take(struct backlog *backlog, uint64_t now_ms, u
                 *ret_due_ms = backlog->next_update_ms;
                 return NULL;
             }
-            drop(backlog, first);
+            backlog_drop(backlog, first);
             continue;
         }
         if (first->kind == BACKLOG_UPDATE) {
@@ -112,8 +112,8 @@ struct backlog_message *backlog_take(struct backlog *backlog, uint64_t now_ms, u
 
 void backlog_put_back(struct backlog *backlog, struct backlog_message *message)
 {
-    if (oldest(backlog, BACKLOG_RESET) ||
-        (message->kind == BACKLOG_UPDATE && oldest(backlog, BACKLOG_UPDATE))) {
+    if (backlog_oldest(backlog, BACKLOG_RESET) ||
+        (message->kind == BACKLOG_UPDATE && backlog_oldest(backlog, BACKLOG_UPDATE))) {
         backlog_message_free(message);
         return;
     }

@@ -16,7 +16,7 @@
 /* More of a code is no code. */
 #define CODE_MAX 128
 
-static int invalid(char ret_why[PAYLOAD_WHY_SIZE], const char *why)
+static int payload_invalid(char ret_why[PAYLOAD_WHY_SIZE], const char *why)
 {
     snprintf(ret_why, PAYLOAD_WHY_SIZE, "%s", why);
     return PAYLOAD_INVALID;
@@ -56,7 +56,7 @@ int payload_stage(struct text *text, const char *from, const char *to, uint64_t 
     char timestamp[UTC_TIME_SIZE];
 
     if (!is_stage(to)) {
-        return invalid(ret_why, "stage must be 1 to 128 bytes of UTF-8");
+        return payload_invalid(ret_why, "stage must be 1 to 128 bytes of UTF-8");
     }
     utc_time_format(now_ms, timestamp);
     text_puts(text, "{\"fromStage\":");
@@ -75,7 +75,7 @@ int payload_update(struct text *text, const struct payload_update *update,
                    char ret_why[PAYLOAD_WHY_SIZE])
 {
     if (!(update->percentage > -PERCENTAGE_SLACK && update->percentage < 100 + PERCENTAGE_SLACK)) {
-        return invalid(ret_why, "percentage must be a number from 0 to 100");
+        return payload_invalid(ret_why, "percentage must be a number from 0 to 100");
     }
     text_puts(text, "{\"percentage\":");
     put_number(text, fmin(fmax(update->percentage, 0), 100));
@@ -100,10 +100,10 @@ int payload_complete(struct text *text, const char *result_url, double seconds, 
     const size_t len = result_url ? strnlen(result_url, max + 1) : 0;
 
     if (!result_url || len > max || !utf8_is_valid(result_url, len)) {
-        return invalid(ret_why, "result_url must be UTF-8 that fits into a payload");
+        return payload_invalid(ret_why, "result_url must be UTF-8 that fits into a payload");
     }
     if (!isfinite(seconds) || seconds < 0) {
-        return invalid(ret_why, "seconds must be a number from 0 up");
+        return payload_invalid(ret_why, "seconds must be a number from 0 up");
     }
     text_puts(text, "{\"resultUrl\":");
     text_json_string(text, result_url, len);
@@ -111,7 +111,7 @@ int payload_complete(struct text *text, const char *result_url, double seconds, 
     put_number(text, seconds);
     text_puts(text, "}");
     if (!text_failed(text) && text->len > max) {
-        return invalid(ret_why, "result_url must be UTF-8 that fits into a payload");
+        return payload_invalid(ret_why, "result_url must be UTF-8 that fits into a payload");
     }
     return finished(text);
 }
@@ -153,13 +153,13 @@ int payload_error(struct text *text, const char *code, const char *message, bool
     const size_t code_len = code ? strnlen(code, CODE_MAX + 1) : 0;
 
     if (code_len == 0 || code_len > CODE_MAX || !utf8_is_valid(code, code_len)) {
-        return invalid(ret_why, "code must be 1 to 128 bytes of UTF-8");
+        return payload_invalid(ret_why, "code must be 1 to 128 bytes of UTF-8");
     }
     text_puts(text, "{\"code\":");
     text_json_string(text, code, code_len);
     text_puts(text, ",\"message\":\"");
     if (text->len + sizeof(end) > max) {
-        return invalid(ret_why, "code must be shorter: it has to fit into a payload");
+        return payload_invalid(ret_why, "code must be shorter: it has to fit into a payload");
     }
     put_mended(text, message ? message : "", max - text->len - sizeof(end));
     text_puts(text, "\",\"retryable\":");

@@ -154,8 +154,9 @@ static void draft_deinit(struct draft *draft)
 }
 
 /* Puts down what was made, or notes why it couldn't be. `ends`: nothing may follow. */
-static enum progressd_result put(struct progressd_publisher *publisher, enum backlog_kind kind,
-                                 enum task_message_type type, const struct draft *draft, bool ends)
+static enum progressd_result publisher_put(struct progressd_publisher *publisher,
+                                           enum backlog_kind kind, enum task_message_type type,
+                                           const struct draft *draft, bool ends)
 {
     struct backlog_message *message;
 
@@ -183,14 +184,15 @@ enum progressd_result progressd_reset(struct progressd_publisher *publisher)
     return result;
 }
 
-static enum progressd_result enter_stage(struct progressd_publisher *publisher, const char *stage)
+static enum progressd_result publisher_enter_stage(struct progressd_publisher *publisher,
+                                                   const char *stage)
 {
     CLEANUP(draft_deinit) struct draft draft = {.rc = 0};
     const char *from = publisher->stage[0] ? publisher->stage : NULL;
 
     draft.rc = payload_stage(&draft.payload, from, stage, clock_ms(CLOCK_REALTIME), draft.why);
     const enum progressd_result result =
-        put(publisher, BACKLOG_STAGE, TASK_STAGE_CHANGE, &draft, false);
+        publisher_put(publisher, BACKLOG_STAGE, TASK_STAGE_CHANGE, &draft, false);
     if (result == PROGRESSD_OK) {
         snprintf(publisher->stage, sizeof(publisher->stage), "%s", stage);
         publisher->speed = (struct speed){0};
@@ -201,7 +203,7 @@ static enum progressd_result enter_stage(struct progressd_publisher *publisher, 
 enum progressd_result progressd_stage(struct progressd_publisher *publisher, const char *stage)
 {
     pthread_mutex_lock(&publisher->lock);
-    const enum progressd_result result = enter_stage(publisher, stage);
+    const enum progressd_result result = publisher_enter_stage(publisher, stage);
     pthread_mutex_unlock(&publisher->lock);
     return result;
 }
@@ -221,7 +223,7 @@ enum progressd_result progressd_update(struct progressd_publisher *publisher, do
     };
     draft.rc = payload_update(&draft.payload, &update, draft.why);
     const enum progressd_result result =
-        put(publisher, BACKLOG_UPDATE, TASK_PROGRESS_UPDATE, &draft, false);
+        publisher_put(publisher, BACKLOG_UPDATE, TASK_PROGRESS_UPDATE, &draft, false);
     pthread_mutex_unlock(&publisher->lock);
     return result;
 }
@@ -234,7 +236,7 @@ enum progressd_result progressd_complete(struct progressd_publisher *publisher,
 
     draft.rc =
         payload_complete(&draft.payload, result_url, taken, publisher->max_payload, draft.why);
-    return put(publisher, BACKLOG_END, TASK_COMPLETE, &draft, true);
+    return publisher_put(publisher, BACKLOG_END, TASK_COMPLETE, &draft, true);
 }
 
 enum progressd_result progressd_fail(struct progressd_publisher *publisher, const char *code,
@@ -244,7 +246,7 @@ enum progressd_result progressd_fail(struct progressd_publisher *publisher, cons
 
     draft.rc =
         payload_error(&draft.payload, code, message, retryable, publisher->max_payload, draft.why);
-    return put(publisher, BACKLOG_END, TASK_ERROR, &draft, !retryable);
+    return publisher_put(publisher, BACKLOG_END, TASK_ERROR, &draft, !retryable);
 }
 
 /* ── How it went ─────────────────────────────────────────────────────────────────────────────── */

@@ -29,7 +29,7 @@ void redis_caller_take(struct redis_caller *caller, redisContext *context)
     redisSetTimeout(context, timeval_of(CALLER_ANSWER_MS));
 }
 
-static struct call_result failed(enum progressd_result result, const char *why)
+static struct call_result caller_failed(enum progressd_result result, const char *why)
 {
     struct call_result failure = {.result = result};
 
@@ -70,7 +70,7 @@ static struct call_result result_of(const redisReply *reply)
     struct call_result result = {.result = PROGRESSD_OK};
 
     if (reply->type == REDIS_REPLY_ERROR) {
-        result = failed(meaning_of(reply->str), reply->str);
+        result = caller_failed(meaning_of(reply->str), reply->str);
     }
     result.answered = true;
     return result;
@@ -95,7 +95,7 @@ static redisReply *command(struct redis_caller *caller, int argc, const char **a
     return redisCommandArgv(caller->context, argc, argv, lengths);
 }
 
-static struct call_result log_in(struct redis_caller *caller)
+static struct call_result caller_log_in(struct redis_caller *caller)
 {
     const char *words[3] = {"AUTH"};
     int count = 1;
@@ -109,14 +109,14 @@ static struct call_result log_in(struct redis_caller *caller)
     words[count++] = caller->url.password;
     redisReply *reply = command(caller, count, words, NULL);
     if (!reply) {
-        return failed(PROGRESSD_UNAVAILABLE, caller->context->errstr);
+        return caller_failed(PROGRESSD_UNAVAILABLE, caller->context->errstr);
     }
     struct call_result result = result_of(reply);
     freeReplyObject(reply);
     return result;
 }
 
-static void open_connection(struct redis_caller *caller)
+static void caller_open(struct redis_caller *caller)
 {
     const struct timeval patience = timeval_of(CALLER_CONNECT_MS);
 
@@ -138,16 +138,16 @@ static struct call_result connect_to_redis(struct redis_caller *caller)
     if (caller->connected) {
         return (struct call_result){.result = PROGRESSD_OK};
     }
-    open_connection(caller);
+    caller_open(caller);
     if (!caller->context) {
-        return failed(PROGRESSD_UNAVAILABLE, "out of memory");
+        return caller_failed(PROGRESSD_UNAVAILABLE, "out of memory");
     }
     if (!caller->context->err) {
         redisSetTimeout(caller->context, timeval_of(CALLER_ANSWER_MS));
     }
     struct call_result result = caller->context->err
-                                    ? failed(PROGRESSD_UNAVAILABLE, caller->context->errstr)
-                                    : log_in(caller);
+                                    ? caller_failed(PROGRESSD_UNAVAILABLE, caller->context->errstr)
+                                    : caller_log_in(caller);
     if (result.result != PROGRESSD_OK) {
         disconnect(caller);
         return result;
@@ -174,7 +174,7 @@ struct call_result redis_caller_call(struct redis_caller *caller, const char *fu
     }
     redisReply *reply = command(caller, 4 + argc, words, NULL);
     if (!reply) {
-        result = failed(PROGRESSD_UNAVAILABLE, caller->context->errstr);
+        result = caller_failed(PROGRESSD_UNAVAILABLE, caller->context->errstr);
         disconnect(caller);
         return result;
     }

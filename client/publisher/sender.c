@@ -107,7 +107,7 @@ static void end_elsewhere(struct sender *sender, const char *why)
 
 /* ── The thread ──────────────────────────────────────────────────────────────────────────────── */
 
-static void release(struct sender *sender)
+static void sender_release(struct sender *sender)
 {
     pthread_mutex_lock(&sender->lock);
     const bool last = --sender->references == 0;
@@ -261,7 +261,7 @@ static bool do_next(struct sender *sender, uint64_t *ret_due_ms)
     return false;
 }
 
-static void *run(void *argument)
+static void *sender_run(void *argument)
 {
     struct sender *sender = argument;
     uint64_t due_ms;
@@ -273,7 +273,7 @@ static void *run(void *argument)
         }
     }
     pthread_mutex_unlock(&sender->lock);
-    release(sender);
+    sender_release(sender);
     return NULL;
 }
 
@@ -298,7 +298,7 @@ static int start_thread(struct sender *sender)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int rc = pthread_create(&sender->thread, NULL, run, sender);
+    const int rc = pthread_create(&sender->thread, NULL, sender_run, sender);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
 }
@@ -323,7 +323,7 @@ enum progressd_result sender_start(const struct redis_caller *caller, const char
     if (start_thread(sender) != 0) {
         sender->caller = (struct redis_caller){0};
         sender->references = 1;
-        release(sender);
+        sender_release(sender);
         return PROGRESSD_NO_MEMORY;
     }
     *ret_sender = sender;
@@ -453,6 +453,6 @@ enum progressd_result sender_stop(struct sender *sender, unsigned milliseconds)
     } else {
         pthread_join(thread, NULL);
     }
-    release(sender);
+    sender_release(sender);
     return result;
 }

@@ -292,7 +292,7 @@ Test(auth, no_more_than_so_many_tokens_are_remembered)
     for (int i = 0; i < AUTH_CACHE_TOKENS + 10; i++) {
         char claims[128];
 
-        snprintf(claims, sizeof claims, "{\"exp\":1700000060,\"taskId\":\"%d\"}", i);
+        snprintf(claims, sizeof(claims), "{\"exp\":1700000060,\"taskId\":\"%d\"}", i);
         cr_assert_str_eq(verdict(auth, sign(HEADER, claims, "SHA256", MAIN_SECRET), NOW), ACCEPTED);
     }
     cr_assert_eq(auth_cached(auth), AUTH_CACHE_TOKENS);
@@ -361,7 +361,7 @@ Test(auth, a_huge_exp_does_not_make_a_token_last_for_ever)
     for (size_t i = 0; i < ARRAY_LEN(huge); i++) {
         char claims[128];
 
-        snprintf(claims, sizeof claims, "{\"exp\":%s,\"taskId\":\"a\"}", huge[i]);
+        snprintf(claims, sizeof(claims), "{\"exp\":%s,\"taskId\":\"a\"}", huge[i]);
         cr_assert_str_neq(verdict(auth, sign(HEADER, claims, "SHA256", MAIN_SECRET), NOW), ACCEPTED,
                           "%s", huge[i]);
     }

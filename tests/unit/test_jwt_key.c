@@ -14,9 +14,9 @@ static char path[64];
 
 static void make_directory(void)
 {
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    strcpy(directory + sizeof(directory) - 7, "XXXXXX");
     cr_assert_not_null(mkdtemp(directory));
-    snprintf(path, sizeof path, "%s/key", directory);
+    snprintf(path, sizeof(path), "%s/key", directory);
 }
 
 static void remove_directory(void)
@@ -62,7 +62,7 @@ Test(jwt_key, a_file_holds_the_secret_and_line_ends_at_its_end_are_not_part_of_i
     char why[JWT_KEY_WHY_SIZE];
 
     write_file(SECRET_32 "\r\n\n", 35);
-    snprintf(text, sizeof text, "main=HS256:%s", path);
+    snprintf(text, sizeof(text), "main=HS256:%s", path);
     cr_assert_eq(jwt_key_read(text, &key, why), 0);
     cr_assert_str_eq(key.kid, "main");
     cr_assert_eq(key.algorithm, JWT_KEY_HS256);
@@ -97,9 +97,9 @@ Test(jwt_key, a_secret_shorter_than_the_hash_is_refused)
     } cases[] = {{"HS256", 32}, {"HS384", 48}, {"HS512", 64}};
     char secret[64], text[128];
 
-    memset(secret, 's', sizeof secret);
+    memset(secret, 's', sizeof(secret));
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        snprintf(text, sizeof text, "%s:%s", cases[i].algorithm, path);
+        snprintf(text, sizeof(text), "%s:%s", cases[i].algorithm, path);
         write_file(secret, cases[i].min - 1);
         cr_assert_not_null(strstr(refusal(text), "RFC 7518"));
         write_file(secret, cases[i].min);
@@ -115,7 +115,7 @@ Test(jwt_key, a_pem_file_is_refused)
     const char *pem = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n";
 
     write_file(pem, strlen(pem));
-    snprintf(text, sizeof text, "HS256:%s", path);
+    snprintf(text, sizeof(text), "HS256:%s", path);
     cr_assert_not_null(strstr(refusal(text), "PEM"));
 }
 
@@ -125,7 +125,7 @@ Test(jwt_key, a_file_that_is_too_long_is_refused)
     char *secret = malloc(JWT_KEY_SECRET_MAX + 1);
 
     memset(secret, 's', JWT_KEY_SECRET_MAX + 1);
-    snprintf(text, sizeof text, "HS256:%s", path);
+    snprintf(text, sizeof(text), "HS256:%s", path);
     write_file(secret, JWT_KEY_SECRET_MAX + 1);
     cr_assert_not_null(strstr(refusal(text), "longer"));
     write_file(secret, JWT_KEY_SECRET_MAX);
@@ -197,16 +197,16 @@ Test(jwt_key, a_made_file_is_private_random_and_fit_for_use)
     cr_assert_eq(status.st_mode & 07777, 0600);
     cr_assert_eq(status.st_size, 87);
     FILE *file = fopen(path, "r");
-    cr_assert_not_null(fgets(first, sizeof first, file));
+    cr_assert_not_null(fgets(first, sizeof(first), file));
     fclose(file);
-    snprintf(text, sizeof text, "HS512:%s", path);
+    snprintf(text, sizeof(text), "HS512:%s", path);
     cr_assert_str_eq(refusal(text), "accepted");
 
     cr_assert_eq(jwt_key_make_file(path), -EEXIST);
     unlink(path);
     cr_assert_eq(jwt_key_make_file(path), 0);
     file = fopen(path, "r");
-    cr_assert_not_null(fgets(second, sizeof second, file));
+    cr_assert_not_null(fgets(second, sizeof(second), file));
     fclose(file);
     cr_assert_str_neq(first, second);
     unlink(path);

@@ -33,7 +33,7 @@ static bool names(const char *tasks, const char *task_id)
 {
     char claims[512];
 
-    snprintf(claims, sizeof claims, "{\"exp\":1,\"tasks\":%s}", tasks);
+    snprintf(claims, sizeof(claims), "{\"exp\":1,\"tasks\":%s}", tasks);
     struct token *token = read_claims(claims);
     bool is_named = token_names(token, task_id);
     token_unref(token);
@@ -109,12 +109,12 @@ Test(token, the_longest_task_id_is_named_and_a_longer_one_refused)
     char id[160], claims[256];
 
     for (int len = 127; len <= 129; len++) {
-        memset(id, 'x', sizeof id);
+        memset(id, 'x', sizeof(id));
         id[len] = '\0';
-        snprintf(claims, sizeof claims, "{\"exp\":1,\"taskId\":\"%s\"}", id);
+        snprintf(claims, sizeof(claims), "{\"exp\":1,\"taskId\":\"%s\"}", id);
         cr_assert_eq(outcome(claims, &no_rules), len <= 128 ? 0 : TOKEN_CLAIMS);
         strcat(id, "*");
-        snprintf(claims, sizeof claims, "{\"exp\":1,\"taskId\":\"%s\"}", id);
+        snprintf(claims, sizeof(claims), "{\"exp\":1,\"taskId\":\"%s\"}", id);
         cr_assert_eq(outcome(claims, &no_rules), len <= 128 ? 0 : TOKEN_CLAIMS);
     }
 }

@@ -19,7 +19,7 @@ static const uint8_t *digest(int number)
 {
     static uint8_t bytes[TOKEN_DIGEST_SIZE];
 
-    memcpy(bytes, &number, sizeof number);
+    memcpy(bytes, &number, sizeof(number));
     return bytes;
 }
 

@@ -62,7 +62,7 @@ Test(token_source, the_key_in_a_state_directory_is_found)
     jwt_t *jwt;
 
     cr_assert_not_null(mkdtemp(directory));
-    snprintf(path, sizeof path, "%s/jwt.key", directory);
+    snprintf(path, sizeof(path), "%s/jwt.key", directory);
     FILE *file = fopen(path, "w");
     cr_assert_not_null(file);
     fputs(SECRET "\n", file);
