@@ -35,6 +35,9 @@
         ROW(CLIENT_MESSAGES_RECEIVED, "") \
     FAMILY(COUNTER, "progressd_redis_messages_received_total", "Messages received from Redis.") \
         ROW(REDIS_MESSAGES_RECEIVED, "") \
+    FAMILY(COUNTER, "progressd_redis_messages_dropped_total", "Messages and fields read from Redis that were dropped, by reason: not what progress_publish makes, or a rev from the future.") \
+        ROW(DROPPED_INVALID, "reason=\"invalid\"") \
+        ROW(DROPPED_FUTURE, "reason=\"future\"") \
     FAMILY(COUNTER, "progressd_messages_delivered_total", "Messages of tasks sent to clients.") \
         ROW(MESSAGES_DELIVERED, "") \
     FAMILY(COUNTER, "progressd_messages_superseded_total", "Messages left out for a client because a newer one was waiting.") \
@@ -43,6 +46,10 @@
         ROW(SUBSCRIPTIONS, "") \
     FAMILY(GAUGE, "progressd_tasks_watched", "Tasks that workers watch, counted once a worker.") \
         ROW(TASKS_WATCHED, "") \
+    FAMILY(GAUGE, "progressd_tasks_without_state", "Those of them that have no state, or whose state is not read yet.") \
+        ROW(TASKS_WITHOUT_STATE, "") \
+    FAMILY(COUNTER, "progressd_tasks_refused_total", "Subscriptions and polls refused since a worker watched 65,536 tasks without state.") \
+        ROW(TASKS_REFUSED, "") \
     FAMILY(GAUGE, "progressd_links_up", "Links to Redis that are up.") \
         ROW(LINKS_UP, "") \
     FAMILY(COUNTER, "progressd_link_connects_total", "Links to Redis that came up.") \

@@ -16,6 +16,9 @@ import re
 import sys
 
 
+DOUBLE_MAX = 1.7976931348623157e308  # what JSON.parse reads beyond it is no number
+
+
 def constant(prefix, name):
     return f"{prefix}_{name.upper()}"
 
@@ -42,6 +45,17 @@ def quoted(text):
 
 def boolean(entry, key):
     return "true" if entry.get(key) else "false"
+
+
+def payload_rule(member):
+    kind = member["kind"]
+    low, high, value = member.get("min", 0), member.get("max", DOUBLE_MAX), "NULL"
+    if kind == "string":
+        low, high = member.get("minLength", 0), member.get("maxLength", 0)
+    elif kind == "enum":
+        (value,) = map(quoted, member["values"])
+    return ", ".join([f"PAYLOAD_{kind.upper()}", boolean(member, "required"),
+                      boolean(member, "nullable"), str(low), str(high), value])
 
 
 def header(protocol):
@@ -93,6 +107,13 @@ def header(protocol):
                     [(constant("TASK", k), boolean(v, "clearsError")) for k, v in task.items()],
                     "false")
 
+    out += ["/* The members of payloads: X(type, name, kind, required, nullable, min, max, value), with the",
+            " * length of a string, the range of a number, or the value of a constant. */",
+            "#define PAYLOAD_RULES(X)" + "".join(
+                f" \\\n    X({constant('TASK', of_type)}, {quoted(name)}, {payload_rule(member)})"
+                for of_type, entry in task.items() for name, member in entry["payload"].items()),
+            ""]
+
     out += ["/* Why a client's request is refused. */"]
     out += c_enum("error_code", "ERROR", errors, "ERROR_CODES")
     out += c_switch("const char *", "error_code_name", "enum error_code",
@@ -117,8 +138,6 @@ def header(protocol):
 
 
 # ── progress.lua ─────────────────────────────────────────────────────────────────────────────────
-
-DOUBLE_MAX = 1.7976931348623157e308  # what JSON.parse reads beyond it is no number
 
 LIBRARY_HEAD = re.compile(
     r"#!lua name=progress\n"

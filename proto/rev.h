@@ -20,6 +20,10 @@ struct rev {
     uint64_t n;
 };
 
+/* How far ahead of Redis' clock an n is believed: as far as a clock may have been set back. The
+ * same as AHEAD_MAX in progress.lua. */
+#define REV_AHEAD_MAX_S 86400
+
 /* "<run>-<n>": 13 + 1 + 20 characters and a NUL. */
 #define REV_TEXT_SIZE 35
 void rev_format(char buffer[REV_TEXT_SIZE], const struct rev *rev);

@@ -1,6 +1,6 @@
 #include "proto/task_message.h"
 
-#include "proto/json.h"
+#include "proto/payload_rules.h"
 #include "proto/task_key.h"
 
 bool task_message_type_of(struct span name, enum task_message_type *ret_type)
@@ -14,10 +14,17 @@ bool task_message_type_of(struct span name, enum task_message_type *ret_type)
     return false;
 }
 
+struct json_value task_message_payload(const struct task_message *message)
+{
+    return (struct json_value){JSON_OBJECT, message->payload};
+}
+
 int task_message_parse(struct span text, struct task_message *ret_message)
 {
     struct task_message message;
+    struct json_value payload;
     struct span type, rev;
+    size_t offset;
 
     if (!span_take(&text, "{\"type\":\"") || !span_take_until(&text, '"', &type) ||
         !span_take(&text, "\",\"taskId\":\"") || !span_take_until(&text, '"', &message.task_id) ||
@@ -25,14 +32,17 @@ int task_message_parse(struct span text, struct task_message *ret_message)
         !span_take(&text, "\",\"payload\":")) {
         return TASK_MESSAGE_INVALID;
     }
-    message.payload = (struct span){text.at, text.len - (text.len > 0)};
-    if (!span_ends_with(text, "}") || !span_begins_with(message.payload, "{") ||
-        !span_ends_with(message.payload, "}") || message.payload.len < 2) {
+    if (!span_ends_with(text, "}")) {
         return TASK_MESSAGE_INVALID;
     }
+    message.payload = (struct span){text.at, text.len - 1};
     if (!task_message_type_of(type, &message.type) ||
         !task_id_is_valid(message.task_id.at, message.task_id.len) ||
         rev_parse(rev, &message.rev) != 0) {
+        return TASK_MESSAGE_INVALID;
+    }
+    if (json_check(message.payload, &payload, &offset) != 0 || payload.kind != JSON_OBJECT ||
+        payload.raw.len != message.payload.len || !payload_is_valid(message.type, payload)) {
         return TASK_MESSAGE_INVALID;
     }
     *ret_message = message;
@@ -43,21 +53,13 @@ void task_message_reset(struct text *text, const char *task_id, const struct rev
 {
     char rev_text[REV_TEXT_SIZE];
 
-    rev_format(rev_text, rev);
-    text_printf(text, "{\"type\":\"reset\",\"taskId\":\"%s\",\"rev\":\"%s\",\"payload\":{}}",
-                task_id, rev_text);
-}
-
-/* A member of a message's payload, or false: it has none, or the payload isn't JSON, which no
- * message made by progress.lua has. */
-static bool payload_member(const struct task_message *message, const char *name,
-                           struct json_value *ret_value)
-{
-    struct json_value payload;
-    size_t offset;
-
-    return json_check(message->payload, &payload, &offset) == 0 && payload.kind == JSON_OBJECT &&
-           json_find(payload, name, ret_value) == 0;
+    text_printf(text, "{\"type\":\"reset\",\"taskId\":\"%s\",\"rev\":", task_id);
+    if (rev) {
+        rev_format(rev_text, rev);
+        text_printf(text, "\"%s\",\"payload\":{}}", rev_text);
+    } else {
+        text_puts(text, "null,\"payload\":{}}");
+    }
 }
 
 bool task_message_ends(const struct task_message *message)
@@ -68,5 +70,6 @@ bool task_message_ends(const struct task_message *message)
         return true;
     }
     return message->type == TASK_ERROR &&
-           !(payload_member(message, "retryable", &retryable) && span_is(retryable.raw, "true"));
+           !(json_find(task_message_payload(message), "retryable", &retryable) == 0 &&
+             span_is(retryable.raw, "true"));
 }

@@ -101,19 +101,35 @@ static int enter_stage(struct text *stages, const struct decoded *stage,
     return 0;
 }
 
+bool stages_are_valid(struct span stages)
+{
+    struct json_value array, entry;
+    struct decoded stage, timestamp;
+    size_t offset, position = 0, count = 0;
+
+    if (json_check(stages, &array, &offset) != 0 || array.kind != JSON_ARRAY) {
+        return false;
+    }
+    for (; json_next_element(array, &position, &entry) == 0; count++) {
+        if (entry.kind != JSON_OBJECT || !decode_member(entry, "stage", &stage) ||
+            !decode_member(entry, "timestamp", &timestamp)) {
+            return false;
+        }
+    }
+    return count <= STAGES_MAX;
+}
+
 int stages_follow(struct text *stages, const struct task_message *message)
 {
     const char *member = task_message_type_stage(message->type);
     struct decoded stage, timestamp;
-    struct json_value payload;
-    size_t offset;
+    const struct json_value payload = task_message_payload(message);
 
     if (message->type == TASK_RESET) {
         text_deinit(stages);
         return 0;
     }
-    if (!member || json_check(message->payload, &payload, &offset) != 0 ||
-        payload.kind != JSON_OBJECT || !decode_member(payload, member, &stage) ||
+    if (!member || !decode_member(payload, member, &stage) ||
         !decode_member(payload, "timestamp", &timestamp)) {
         return 0;
     }

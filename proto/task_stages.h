@@ -9,6 +9,10 @@
 
 #include "proto/task_message.h"
 
+/* Whether a text is such an array: JSON in UTF-8, of at most STAGES_MAX entries that each have a
+ * stage and a timestamp. */
+bool stages_are_valid(struct span stages);
+
 /* The stages a task has entered, as the hash's field `stages` has them: a JSON array of
  * {"stage":…,"timestamp":…}, the last STAGES_MAX, oldest first. Follows a message as progress.lua
  * does: a stage_change enters toStage, a progress_update enters its stage if that isn't the last

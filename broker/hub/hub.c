@@ -1,28 +1,33 @@
 #include "broker/hub/hub.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "broker/hub/watch.h"
+#include "broker/hub/resync.h"
+#include "common/log.h"
 #include "common/map.h"
 #include "common/mem.h"
 
-/* Tasks whose subscription or read is under way at the same time, after a reconnect. */
-#define SYNC_WINDOW 256
+#define MODULE "hub"
+
+/* How often Redis is asked what time it is. */
+#define CLOCK_INTERVAL_MS 10000
 
 struct hub {
     struct hub_settings settings;
     struct redis_link *link;
     struct watch_room room;
-    struct map by_id;
-    struct list watches;  /* in the order in which they are to be checked */
-    struct list unsynced; /* AWAY, waiting for their turn */
-    uint64_t down_since_ms;
-    struct timer check_timer;
-    uint64_t checked_ms;
-    double checks_due; /* tasks to be compared, with the fraction left over from the last turn */
+    struct resync resync;
+    struct map by_id;       /* of struct entry */
+    uint64_t down_since_ms; /* 0: the link is up */
+    struct timer clock_timer;
     bool closing;
+};
+
+/* A watched task. */
+struct entry {
+    struct watch watch;
+    struct resync_place place;
+    struct timer linger; /* since its last subscription ended */
 };
 
 static uint64_t now_ms(const struct hub *hub)
@@ -30,194 +35,158 @@ static uint64_t now_ms(const struct hub *hub)
     return uv_now(hub->settings.loop);
 }
 
-/* ── Taking messages up ──────────────────────────────────────────────────────────────────────── */
+/* ── The link ────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_message(void *owner, struct redis_link *redis, struct span channel, struct span text)
+static void hub_on_message(void *owner, struct redis_link *link, struct span channel,
+                           struct span text)
 {
     struct hub *hub = owner;
     struct span id = task_id_of_key(channel, hub->settings.config->redis_prefix);
-    struct watch *watch = id.at ? map_get(&hub->by_id, id.at, id.len) : NULL;
+    struct entry *entry = id.at ? map_get(&hub->by_id, id.at, id.len) : NULL;
 
     metric_add(hub->settings.metrics, METRIC_REDIS_MESSAGES_RECEIVED, 1);
-    if (watch && watch->link == redis) {
-        watch_take(watch, text);
+    if (entry && entry->watch.link == link) {
+        watch_take(&entry->watch, text);
     }
 }
 
-/* ── In step with Redis ──────────────────────────────────────────────────────────────────────── */
-
-/* Starts as many as the window takes. */
-static void sync_more(struct hub *hub)
-{
-    while (hub->room.syncing < SYNC_WINDOW && redis_link_is_up(hub->link) &&
-           !list_is_empty(&hub->unsynced)) {
-        struct watch *watch = CONTAINER_OF(list_first(&hub->unsynced), struct watch, queue);
-
-        list_remove(&watch->queue);
-        watch_sync(watch);
-    }
-}
-
-/* A watch that is away, though its link is up, was refused: it is synced again. */
-static void sync_again(struct hub *hub, struct watch *watch)
-{
-    if (watch->state == WATCH_AWAY && !list_is_linked(&watch->queue)) {
-        list_append(&hub->unsynced, &watch->queue);
-        sync_more(hub);
-    }
-}
-
-static void on_synced(struct watch_room *room)
-{
-    sync_more(CONTAINER_OF(room, struct hub, room));
-}
-
-static void on_up(void *owner, struct redis_link *redis)
+static void hub_on_up(void *owner, struct redis_link *link)
 {
     struct hub *hub = owner;
 
     hub->down_since_ms = 0;
-    sync_more(hub);
+    redis_clock_ask(&hub->room.border.clock, link);
+    resync_go_on(&hub->resync);
 }
 
-static void on_down(void *owner, struct redis_link *redis)
+static void hub_on_down(void *owner, struct redis_link *link)
 {
     struct hub *hub = owner;
 
     hub->down_since_ms = now_ms(hub);
-    LIST_EACH (link, &hub->watches) {
-        struct watch *watch = CONTAINER_OF(link, struct watch, all);
+    resync_lose(&hub->resync, link);
+}
 
-        if (watch->link != redis) {
-            continue;
-        }
-        watch_lose(watch);
-        if (!list_is_linked(&watch->queue)) {
-            list_append(&hub->unsynced, &watch->queue);
-        }
+static void hub_on_synced(struct watch_room *room)
+{
+    struct hub *hub = CONTAINER_OF(room, struct hub, room);
+
+    if (!hub->closing) {
+        resync_go_on(&hub->resync);
     }
 }
 
-/* Every tick compares its share of the tasks, so that each one's turn comes once an interval. */
-static void on_check_timer(struct timer *timer)
+/* Clocks drift, and are set. */
+static void hub_on_clock_timer(struct timer *timer)
 {
-    struct hub *hub = CONTAINER_OF(timer, struct hub, check_timer);
-    const uint64_t now = now_ms(hub);
-    const uint32_t count = hub->by_id.count;
+    struct hub *hub = CONTAINER_OF(timer, struct hub, clock_timer);
 
-    hub->checks_due += (double)count * (double)(now - hub->checked_ms) /
-                       (double)hub->settings.config->resync_interval_ms;
-    hub->checked_ms = now;
-    if (hub->checks_due > count) {
-        hub->checks_due = count;
-    }
-    for (; hub->checks_due >= 1; hub->checks_due -= 1) {
-        struct watch *watch = CONTAINER_OF(list_first(&hub->watches), struct watch, all);
+    redis_clock_ask(&hub->room.border.clock, hub->link);
+    timer_set(hub->settings.wheel, timer, now_ms(hub) + CLOCK_INTERVAL_MS);
+}
 
-        list_remove(&watch->all);
-        list_append(&hub->watches, &watch->all);
-        watch_compare(watch);
-        sync_again(hub, watch);
+/* ── From when to when a task is watched ─────────────────────────────────────────────────────── */
+
+static struct hub *hub_of(struct entry *entry)
+{
+    return CONTAINER_OF(entry->watch.room, struct hub, room);
+}
+
+static void entry_end(struct entry *entry)
+{
+    struct hub *hub = hub_of(entry);
+    const struct task *task = &entry->watch.task;
+
+    timer_cancel(hub->settings.wheel, &entry->linger);
+    resync_remove(&hub->resync, &entry->place);
+    map_remove(&hub->by_id, task->id, task->id_len);
+    metric_sub(hub->settings.metrics, METRIC_TASKS_WATCHED, 1);
+    watch_leave(&entry->watch);
+}
+
+static void entry_on_linger_over(struct timer *timer)
+{
+    entry_end(CONTAINER_OF(timer, struct entry, linger));
+}
+
+/* Nobody subscribes any more. A task without state is let go at the next tick: whoever asks for
+ * tasks that don't exist is to leave nothing behind. */
+static void entry_on_unwanted(struct watch *watch)
+{
+    struct entry *entry = CONTAINER_OF(watch, struct entry, watch);
+    struct hub *hub = hub_of(entry);
+    const uint32_t linger_ms = watch->task.rev.n > 0 ? hub->settings.config->linger_ms : 0;
+
+    timer_set(hub->settings.wheel, &entry->linger, now_ms(hub) + linger_ms);
+}
+
+static struct entry *entry_new(struct hub *hub, struct span task_id)
+{
+    struct entry *entry = mem_zalloc(1, sizeof(*entry));
+
+    if (!entry) {
+        return NULL;
     }
-    timer_set(hub->settings.wheel, &hub->check_timer, now + TIMER_WHEEL_TICK_MS);
+    watch_init(&entry->watch, &hub->room, hub->link, hub->settings.config->redis_prefix, task_id);
+    timer_init(&entry->linger, entry_on_linger_over);
+    if (map_add(&hub->by_id, entry->watch.task.id, entry->watch.task.id_len, entry) < 0) {
+        watch_deinit(&entry->watch);
+        mem_free(entry);
+        return NULL;
+    }
+    resync_add(&hub->resync, &entry->place, &entry->watch);
+    metric_add(hub->settings.metrics, METRIC_TASKS_WATCHED, 1);
+    return entry;
 }
 
 /* ── Subscriptions ───────────────────────────────────────────────────────────────────────────── */
 
-/* Nobody watches any more. */
-static void end_watch(struct hub *hub, struct watch *watch)
+static bool is_out_of_reach(const struct hub *hub)
 {
-    timer_cancel(hub->settings.wheel, &watch->timer);
-    list_remove(&watch->queue);
-    list_remove(&watch->all);
-    map_remove(&hub->by_id, watch->task.id, watch->task.id_len);
-    metric_sub(hub->settings.metrics, METRIC_TASKS_WATCHED, 1);
-    watch_leave(watch);
-}
-
-/* Whoever waits has waited long enough; and what nobody watches has lingered long enough. */
-static void on_watch_timer(struct timer *timer)
-{
-    struct watch *watch = CONTAINER_OF(timer, struct watch, timer);
-
-    watch_fail(watch);
-    if (!watch_is_wanted(watch)) {
-        end_watch(CONTAINER_OF(watch->room, struct hub, room), watch);
-    }
-}
-
-static struct watch *begin_watch(struct hub *hub, struct span task_id)
-{
-    struct watch *watch = watch_new(&hub->room, hub->link, hub->settings.config->redis_prefix,
-                                    task_id, on_watch_timer);
-
-    if (!watch) {
-        return NULL;
-    }
-    if (map_add(&hub->by_id, watch->task.id, watch->task.id_len, watch) < 0) {
-        mem_free(watch);
-        return NULL;
-    }
-    list_append(&hub->watches, &watch->all);
-    list_prepend(&hub->unsynced, &watch->queue); /* before what a resync has queued */
-    metric_add(hub->settings.metrics, METRIC_TASKS_WATCHED, 1);
-    return watch;
+    return hub->down_since_ms > 0 && now_ms(hub) - hub->down_since_ms >= HUB_PATIENCE_MS;
 }
 
 bool hub_knows(const struct hub *hub, const char *task_id, size_t task_id_len)
 {
-    const struct watch *watch = map_get(&hub->by_id, task_id, task_id_len);
+    const struct entry *entry = map_get(&hub->by_id, task_id, task_id_len);
 
-    return watch && watch->known;
+    return entry && entry->watch.known;
 }
 
 int hub_subscribe(struct hub *hub, struct subscription *subscription, const char *task_id,
                   size_t task_id_len)
 {
-    struct watch *watch = map_get(&hub->by_id, task_id, task_id_len);
-    const bool known = watch && watch->known;
+    struct entry *entry = map_get(&hub->by_id, task_id, task_id_len);
 
     assert(!hub->closing);
-    if (!known && hub->down_since_ms > 0 && now_ms(hub) - hub->down_since_ms >= HUB_PATIENCE_MS) {
+    if (!(entry && entry->watch.known) && is_out_of_reach(hub)) {
         return HUB_UNAVAILABLE;
     }
-    if (!watch) {
-        watch = begin_watch(hub, (struct span){task_id, task_id_len});
-        if (!watch) {
+    if (!entry && hub->room.without_state >= HUB_WITHOUT_STATE_MAX) {
+        metric_add(hub->settings.metrics, METRIC_TASKS_REFUSED, 1);
+        log_event(LOG_WARN, MODULE, "too many tasks without state are watched",
+                  LOG_INT("most", HUB_WITHOUT_STATE_MAX));
+        return HUB_UNAVAILABLE;
+    }
+    if (!entry) {
+        entry = entry_new(hub, (struct span){task_id, task_id_len});
+        if (!entry) {
             return -ENOMEM;
         }
     }
-    subscription->task = &watch->task;
-    subscription->ready = known;
-    list_init(&subscription->link);
-    list_append(known ? &watch->subscribers : &watch->waiting, &subscription->link);
-    if (known) {
-        timer_cancel(hub->settings.wheel, &watch->timer);
+    timer_cancel(hub->settings.wheel, &entry->linger);
+    if (watch_subscribe(&entry->watch, subscription)) {
         return HUB_READY;
     }
-    if (!timer_is_set(&watch->timer) || list_first(&watch->waiting) == &subscription->link) {
-        timer_set(hub->settings.wheel, &watch->timer, now_ms(hub) + HUB_PATIENCE_MS);
-    }
-    if (watch->state == WATCH_AWAY && !list_is_linked(&watch->queue)) {
-        list_prepend(&hub->unsynced, &watch->queue);
-    }
-    sync_more(hub);
+    resync_again(&hub->resync, &entry->place);
+    resync_go_on(&hub->resync);
     return 0;
 }
 
 void hub_unsubscribe(struct hub *hub, struct subscription *subscription)
 {
-    struct watch *watch;
-
-    if (!subscription->task) {
-        return;
-    }
-    watch = CONTAINER_OF(subscription->task, struct watch, task);
-    subscription->task = NULL;
-    list_remove(&subscription->link);
-    if (!watch_is_wanted(watch)) {
-        timer_set(hub->settings.wheel, &watch->timer,
-                  now_ms(hub) + hub->settings.config->linger_ms);
+    if (subscription->task) {
+        watch_unsubscribe(CONTAINER_OF(subscription->task, struct watch, task), subscription);
     }
 }
 
@@ -236,16 +205,19 @@ static void finish_closing(struct hub *hub)
     on_closed(owner);
 }
 
-static void on_watch_freed(struct watch_room *room)
+static void entry_on_left(struct watch *watch)
 {
-    struct hub *hub = CONTAINER_OF(room, struct hub, room);
+    struct entry *entry = CONTAINER_OF(watch, struct entry, watch);
+    struct hub *hub = hub_of(entry);
 
+    watch_deinit(watch);
+    mem_free(entry);
     if (hub->closing) {
         finish_closing(hub);
     }
 }
 
-static void on_link_closed(void *owner, struct redis_link *redis)
+static void hub_on_link_closed(void *owner, struct redis_link *link)
 {
     struct hub *hub = owner;
 
@@ -254,10 +226,10 @@ static void on_link_closed(void *owner, struct redis_link *redis)
 }
 
 static const struct redis_link_events link_events = {
-    .on_up = on_up,
-    .on_down = on_down,
-    .on_message = on_message,
-    .on_closed = on_link_closed,
+    .on_up = hub_on_up,
+    .on_down = hub_on_down,
+    .on_message = hub_on_message,
+    .on_closed = hub_on_link_closed,
 };
 
 struct hub *hub_open(const struct hub_settings *settings)
@@ -269,16 +241,15 @@ struct hub *hub_open(const struct hub_settings *settings)
     }
     hub->settings = *settings;
     hub->room = (struct watch_room){
-        .metrics = settings->metrics,
         .wheel = settings->wheel,
-        .on_synced = on_synced,
-        .on_freed = on_watch_freed,
+        .border.metrics = settings->metrics,
+        .on_synced = hub_on_synced,
+        .on_unwanted = entry_on_unwanted,
+        .on_left = entry_on_left,
     };
+    redis_clock_init(&hub->room.border.clock, settings->loop);
     map_init(&hub->by_id);
-    list_init(&hub->watches);
-    list_init(&hub->unsynced);
-    hub->down_since_ms = hub->checked_ms = now_ms(hub);
-    timer_init(&hub->check_timer, on_check_timer);
+    hub->down_since_ms = now_ms(hub);
     hub->link = redis_link_open(&(struct redis_link_settings){
         .loop = settings->loop,
         .wheel = settings->wheel,
@@ -292,16 +263,21 @@ struct hub *hub_open(const struct hub_settings *settings)
         mem_free(hub);
         return NULL;
     }
-    timer_set(settings->wheel, &hub->check_timer, now_ms(hub) + TIMER_WHEEL_TICK_MS);
+    resync_init(&hub->resync, &hub->room, settings->config->resync_interval_ms);
+    timer_init(&hub->clock_timer, hub_on_clock_timer);
+    timer_set(settings->wheel, &hub->clock_timer, now_ms(hub) + CLOCK_INTERVAL_MS);
     return hub;
 }
 
 void hub_close(struct hub *hub)
 {
-    timer_cancel(hub->settings.wheel, &hub->check_timer);
-    LIST_EACH (link, &hub->watches) {
-        end_watch(hub, CONTAINER_OF(link, struct watch, all));
-    }
+    struct resync_place *place;
+
     hub->closing = true;
+    timer_cancel(hub->settings.wheel, &hub->clock_timer);
+    while ((place = resync_first(&hub->resync))) {
+        entry_end(CONTAINER_OF(place, struct entry, place));
+    }
+    resync_deinit(&hub->resync);
     redis_link_close(hub->link);
 }

@@ -1,20 +1,23 @@
-/* A watcher's place in a task.
+/* A client's place in a task.
  *
- * Receives   nothing; it is what hub_subscribe() fills in
- * Hands on   on_ready, on_news and on_failed to the watcher, called by watch.c
- * Owns       nothing: embedded by the watcher, who may end it from any of its events
+ * Receives   nothing: embedded by whoever subscribes, and filled in by hub_subscribe()
+ * Hands on   on_ready, on_news and on_failed, from any of which the subscription may be ended
+ * Owns       nothing
  */
 #ifndef PROGRESSD_BROKER_HUB_SUBSCRIPTION_H
 #define PROGRESSD_BROKER_HUB_SUBSCRIPTION_H
 
 #include "broker/hub/task.h"
 
+/* How long a subscription waits for a Redis that is away before it fails. */
+#define HUB_PATIENCE_MS 3000
+
 struct subscription;
 
 struct subscription_events {
     /* The task's state is known: from now on frames can be collected. Comes once. */
     void (*on_ready)(struct subscription *subscription);
-    /* There are frames newer than sent_n. Only says so; collects later. */
+    /* There are frames after `position`. Only says so; collects later. */
     void (*on_news)(struct subscription *subscription);
     /* Redis was out of reach for HUB_PATIENCE_MS. The subscription is no longer the hub's; its task
      * may be looked at until this returns. */
@@ -25,8 +28,8 @@ struct subscription {
     struct list link;
     struct task *task;
     const struct subscription_events *events;
-    uint64_t sent_n; /* the watcher has everything up to this n; the watcher's to write */
-    bool ready;      /* the task's state is known */
+    uint64_t position; /* everything up to here was sent (task.h). The owner's */
+    bool ready;        /* the task's state is known */
 };
 
 #endif

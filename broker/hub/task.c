@@ -46,7 +46,7 @@ static void ring_compact(struct task_ring *ring)
 
 /* Puts a frame in, taking over the reference. */
 static void ring_push(struct task *task, enum task_message_type type, struct bytes *frame,
-                      uint64_t n)
+                      uint64_t position)
 {
     struct task_ring *ring = task->ring;
     struct task_slot *slot;
@@ -62,13 +62,13 @@ static void ring_push(struct task *task, enum task_message_type type, struct byt
     }
     slot = ring_slot(ring, ring->head);
     if (ring->count == TASK_RING) {
-        task->floor_n = slot->n;
+        task->floor = slot->position;
         bytes_unref(slot->frame);
     } else {
         ring->count++;
     }
     slot->frame = frame;
-    slot->n = n;
+    slot->position = position;
     ring->head++;
     ring->newest[type] = ring->head;
 }
@@ -89,6 +89,7 @@ void task_init(struct task *task, const char *id, size_t id_len)
     memcpy(task->id, id, id_len);
     task->id_len = (uint8_t)id_len;
     task->stages = TEXT_EMPTY;
+    task->position = task->state[TASK_RESET].position = TASK_FIRST;
 }
 
 static void slot_clear(struct task_slot *slot)
@@ -111,7 +112,7 @@ void task_deinit(struct task *task)
 
 bool task_is_done(const struct task *task)
 {
-    return task->state[TASK_COMPLETE].n > 0 || (task->state[TASK_ERROR].n > 0 && task->error_ends);
+    return task->state[TASK_COMPLETE].frame || (task->state[TASK_ERROR].frame && task->error_ends);
 }
 
 struct span task_stages(const struct task *task)
@@ -120,6 +121,7 @@ struct span task_stages(const struct task *task)
                                 : (struct span){"[]", 2};
 }
 
+/* `rev` NULL: Redis has no state any more. */
 static struct bytes *reset_frame(const struct task *task, const struct rev *rev)
 {
     struct text text = TEXT_EMPTY;
@@ -140,60 +142,77 @@ static int ring_ensure(struct task *task)
         if (!task->ring) {
             return -ENOMEM;
         }
-        task->floor_n = task->rev.n;
+        task->floor = task->position;
     }
     return 0;
 }
 
-/* Voids the state of an older run, and tells the watchers of it by a reset. */
+/* ── Runs ────────────────────────────────────────────────────────────────────────────────────── */
+
+static bool is_of_run(const struct task *task, const struct rev *rev)
+{
+    return task->rev.n > 0 && rev_same_run(&task->rev, rev);
+}
+
+/* Ends the run, and tells of it by `frame`, whose reference it takes over; NULL: nobody was sent
+ * anything of it. */
+static void end_run(struct task *task, struct bytes *frame)
+{
+    for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
+        if (type != TASK_RESET) {
+            slot_clear(&task->state[type]);
+        }
+    }
+    text_deinit(&task->stages);
+    task->rev = (struct rev){.n = 0};
+    if (frame) {
+        slot_clear(&task->state[TASK_RESET]);
+        task->position++;
+        task->state[TASK_RESET] = (struct task_slot){frame, task->position};
+        ring_push(task, TASK_RESET, bytes_ref(frame), task->position);
+    }
+}
+
+/* Begins the run of `reset`, which is its beginning, after all that there is. */
 static int begin_run(struct task *task, const struct rev *reset)
 {
+    const bool replaces = task->rev.n > 0;
     struct bytes *frame = NULL;
 
-    if (task->rev.n > 0) {
+    if (replaces) {
         frame = reset_frame(task, reset);
         if (!frame) {
             return -ENOMEM;
         }
     }
-    for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
-        slot_clear(&task->state[type]);
+    const uint64_t begin = task->position + replaces;
+    task->shift = reset->n >= begin ? 0 : begin - reset->n;
+    if (replaces) {
+        task->position = reset->n + task->shift - 1; /* end_run() counts one up */
+    } else {
+        slot_clear(&task->state[TASK_RESET]);
+        task->state[TASK_RESET].position = begin;
     }
-    text_deinit(&task->stages);
-    if (frame) {
-        ring_push(task, TASK_RESET, bytes_ref(frame), reset->n);
-    }
-    task->state[TASK_RESET] = (struct task_slot){frame, reset->n};
+    end_run(task, frame);
     task->rev = *reset;
+    task->reset_n = reset->n;
     return 0;
 }
 
-/* An error that may be tried again is over when the job goes on. */
-static void drop_overcome_error(struct task *task)
+/* Redis holds no state of the task any more. */
+static int forget_state(struct task *task)
 {
-    const uint64_t error_n = task->state[TASK_ERROR].n;
-
-    if (error_n == 0 || task->error_ends) {
-        return;
+    if (task->rev.n == 0) {
+        return 0;
     }
-    for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
-        if (task_message_type_clears_error((enum task_message_type)type) &&
-            task->state[type].n > error_n) {
-            slot_clear(&task->state[TASK_ERROR]);
-            return;
-        }
+    struct bytes *frame = reset_frame(task, NULL);
+    int rc = frame ? ring_ensure(task) : -ENOMEM;
+    if (rc < 0) {
+        bytes_unref(frame);
+        return rc;
     }
-}
-
-/* Begins the run of `message`, which is newer than all there is. */
-static int follow_run(struct task *task, const struct task_message *message)
-{
-    struct rev reset = message->rev;
-
-    if (message->type != TASK_RESET) {
-        reset.n--; /* just before the run's first message, and after all of the old run */
-    }
-    return begin_run(task, &reset);
+    end_run(task, frame);
+    return TASK_NEWS;
 }
 
 /* A reset that was made up is too late in the order when an earlier message of its run turns up. */
@@ -202,9 +221,29 @@ static void move_reset_before(struct task *task, const struct task_message *mess
     struct task_slot *reset = &task->state[TASK_RESET];
     const uint64_t n = message->type == TASK_RESET ? message->rev.n : message->rev.n - 1;
 
-    if (n < reset->n) {
+    if (n > 0 && n < task->reset_n) {
         slot_clear(reset);
-        reset->n = n;
+        reset->position = n + task->shift;
+        task->reset_n = n;
+    }
+}
+
+/* ── Messages ────────────────────────────────────────────────────────────────────────────────── */
+
+/* An error that may be tried again is over when the job goes on. */
+static void drop_overcome_error(struct task *task)
+{
+    const struct task_slot *error = &task->state[TASK_ERROR];
+
+    if (!error->frame || task->error_ends) {
+        return;
+    }
+    for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
+        if (task_message_type_clears_error((enum task_message_type)type) &&
+            task->state[type].position > error->position) {
+            slot_clear(&task->state[TASK_ERROR]);
+            return;
+        }
     }
 }
 
@@ -213,9 +252,10 @@ static void move_reset_before(struct task *task, const struct task_message *mess
 static int take_frame(struct task *task, const struct task_message *message, struct bytes *frame)
 {
     const enum task_message_type type = message->type;
+    const uint64_t position = message->rev.n + task->shift;
 
     slot_clear(&task->state[type]);
-    task->state[type] = (struct task_slot){frame, message->rev.n};
+    task->state[type] = (struct task_slot){frame, position};
     if (type == TASK_ERROR) {
         task->error_ends = task_message_ends(message);
     }
@@ -224,86 +264,98 @@ static int take_frame(struct task *task, const struct task_message *message, str
         return 0;
     }
     task->rev = message->rev;
-    ring_push(task, type, bytes_ref(frame), message->rev.n);
+    task->position = position;
+    ring_push(task, type, bytes_ref(frame), position);
     /* Out of memory leaves the stages as they were: the next read brings them. */
     (void)!stages_follow(&task->stages, message);
     return TASK_NEWS;
 }
 
+/* Takes a message of this run up, which isn't a reset. The ring is there. */
+static int take_of_run(struct task *task, const struct task_message *message, struct span text)
+{
+    if (message->rev.n + task->shift <= task->state[message->type].position) {
+        return 0;
+    }
+    struct bytes *frame = ws_frame_new(WS_TEXT, text.at, (uint32_t)text.len);
+    return frame ? take_frame(task, message, frame) : -ENOMEM;
+}
+
 int task_take(struct task *task, const struct task_message *message, struct span text)
 {
-    const enum task_message_type type = message->type;
-    const bool same_run = task->rev.n > 0 && rev_same_run(&task->rev, &message->rev);
-    struct bytes *frame = NULL;
-    int r;
+    const bool same_run = is_of_run(task, &message->rev);
+    int rc = ring_ensure(task);
 
+    if (rc < 0) {
+        return rc;
+    }
+    if (!same_run && message->rev.n <= task->rev.n) {
+        return TASK_DOUBT;
+    }
     if (same_run) {
         move_reset_before(task, message);
     }
-    if (message->rev.n <= (same_run ? task->state[type].n : task->rev.n)) {
-        return 0;
-    }
-    if (type != TASK_RESET) {
-        frame = ws_frame_new(WS_TEXT, text.at, (uint32_t)text.len);
-        if (!frame) {
-            return -ENOMEM;
+    if (message->type == TASK_RESET) {
+        if (same_run) {
+            return 0;
         }
+        rc = begin_run(task, &message->rev);
+        return rc < 0 ? rc : TASK_NEWS;
     }
-    r = ring_ensure(task);
-    if (r == 0 && !same_run) {
-        r = follow_run(task, message);
+    if (!same_run) {
+        struct bytes *frame = ws_frame_new(WS_TEXT, text.at, (uint32_t)text.len);
+        struct rev reset = message->rev;
+        reset.n--; /* just before the run's first message */
+        rc = frame ? begin_run(task, &reset) : -ENOMEM;
+        if (rc < 0) {
+            bytes_unref(frame);
+            return rc;
+        }
+        return take_frame(task, message, frame);
     }
-    if (r < 0) {
-        bytes_unref(frame);
-        return r;
-    }
-    return frame ? take_frame(task, message, frame) : TASK_NEWS;
+    return take_of_run(task, message, text);
 }
 
-/* Copies stages that somebody wrote into the hash. They become part of what clients are told, so
- * what is no JSON array counts as none. */
-static int copy_stages(struct span stages, struct text *ret_copy)
+/* The run of the hash and its messages. */
+static int take_messages(struct task *task, const struct task_hash *hash)
 {
-    struct text copy = TEXT_EMPTY;
-    struct json_value value;
-    size_t offset;
+    bool news = false;
+    int rc = ring_ensure(task);
 
-    if (stages.len > 0 && json_check(stages, &value, &offset) == 0 && value.kind == JSON_ARRAY) {
-        text_append(&copy, stages.at, stages.len);
+    if (rc == 0 && !is_of_run(task, &hash->rev)) {
+        struct rev reset = hash->rev;
+        if (hash->count > 0) {
+            reset.n = hash->messages[0].head.rev.n - 1;
+        }
+        news = task->rev.n > 0;
+        rc = begin_run(task, &reset);
     }
-    if (text_failed(&copy)) {
-        text_deinit(&copy);
-        return -ENOMEM;
+    for (size_t i = 0; i < hash->count && rc >= 0; i++) {
+        move_reset_before(task, &hash->messages[i].head);
+        rc = take_of_run(task, &hash->messages[i].head, hash->messages[i].text);
+        news |= rc == TASK_NEWS;
     }
-    *ret_copy = copy;
-    return 0;
+    return rc < 0 ? rc : news ? TASK_NEWS : 0;
 }
 
-int task_take_summary(struct task *task, const struct rev *rev, struct span stages)
+int task_take_hash(struct task *task, const struct task_hash *hash)
 {
-    const bool voids = task->rev.n > 0 && !rev_same_run(&task->rev, rev);
-    struct text adopted;
-    int r;
+    struct text stages = TEXT_EMPTY;
 
-    if (rev->n < task->rev.n) {
-        return 0;
+    if (hash->rev.n == 0) {
+        return forget_state(task);
     }
-    r = copy_stages(stages, &adopted);
-    if (r < 0) {
-        return r;
+    text_append(&stages, hash->stages.at, hash->stages.len);
+    int rc = text_failed(&stages) ? -ENOMEM : take_messages(task, hash);
+    if (rc >= 0 && hash->rev.n >= task->rev.n) {
+        task->rev = hash->rev;
+        task->position = hash->rev.n + task->shift;
+        text_deinit(&task->stages);
+        task->stages = stages;
+        return rc;
     }
-    r = ring_ensure(task);
-    if (r == 0 && (voids || task->rev.n == 0)) {
-        r = begin_run(task, rev);
-    }
-    if (r < 0) {
-        text_deinit(&adopted);
-        return r;
-    }
-    text_deinit(&task->stages);
-    task->stages = adopted;
-    task->rev = *rev;
-    return voids ? TASK_NEWS : 0;
+    text_deinit(&stages);
+    return rc;
 }
 
 void task_settle(struct task *task)
@@ -314,35 +366,51 @@ void task_settle(struct task *task)
     }
 }
 
-/* The state, by n: what a subscriber is given that the ring doesn't reach. */
-static size_t collect_state(struct task *task, uint64_t after_n, struct task_frame *frames)
+/* ── What is sent ────────────────────────────────────────────────────────────────────────────── */
+
+uint64_t task_position(const struct task *task, const struct rev *rev)
+{
+    if (rev->n == 0) {
+        return task->rev.n > 0 ? TASK_NOTHING : task->position;
+    }
+    return is_of_run(task, rev) ? rev->n + task->shift : task->state[TASK_RESET].position - 1;
+}
+
+uint64_t task_published_us(const struct task *task, uint64_t position)
+{
+    return position - task->shift;
+}
+
+/* The state, by position: what is sent to whom the ring doesn't reach. */
+static size_t collect_state(struct task *task, uint64_t after, struct task_frame *frames)
 {
     struct task_slot *reset = &task->state[TASK_RESET];
     size_t count = 0;
 
-    if (after_n > TASK_NOTHING && reset->n > after_n && !reset->frame) {
+    if (after != TASK_NOTHING && reset->position > after && !reset->frame) {
         struct rev rev = task->rev;
 
-        rev.n = reset->n;
-        reset->frame = reset_frame(task, &rev);
+        rev.n = task->reset_n;
+        reset->frame = reset_frame(task, task->rev.n > 0 ? &rev : NULL);
     }
     for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
         const struct task_slot *slot = &task->state[type];
         size_t at = count;
 
-        if (!slot->frame || slot->n <= after_n || (type == TASK_RESET && after_n <= TASK_NOTHING)) {
+        if (!slot->frame || slot->position <= after ||
+            (type == TASK_RESET && after == TASK_NOTHING)) {
             continue;
         }
-        for (; at > 0 && frames[at - 1].n > slot->n; at--) {
+        for (; at > 0 && frames[at - 1].position > slot->position; at--) {
             frames[at] = frames[at - 1];
         }
-        frames[at] = (struct task_frame){slot->frame, slot->n};
+        frames[at] = (struct task_frame){slot->frame, slot->position};
         count++;
     }
     return count;
 }
 
-size_t task_collect(struct task *task, uint64_t after_n, struct task_frame *frames, size_t max,
+size_t task_collect(struct task *task, uint64_t position, struct task_frame *frames, size_t max,
                     uint32_t *ret_left_out)
 {
     struct task_ring *ring = task->ring;
@@ -351,17 +419,17 @@ size_t task_collect(struct task *task, uint64_t after_n, struct task_frame *fram
 
     assert(max >= TASK_MESSAGE_TYPES);
     *ret_left_out = 0;
-    if (!ring || after_n == 0 || after_n < task->floor_n) {
-        return collect_state(task, after_n, frames);
+    if (!ring || position < task->floor) {
+        return collect_state(task, position, frames);
     }
-    while (behind < ring->count && ring_slot(ring, ring->head - 1 - behind)->n > after_n) {
+    while (behind < ring->count && ring_slot(ring, ring->head - 1 - behind)->position > position) {
         behind++;
     }
     for (; behind > 0 && count < max; behind--) {
         const struct task_slot *slot = ring_slot(ring, ring->head - behind);
 
         if (slot->frame) {
-            frames[count++] = (struct task_frame){slot->frame, slot->n};
+            frames[count++] = (struct task_frame){slot->frame, slot->position};
         } else {
             left_out++;
         }

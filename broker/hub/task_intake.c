@@ -12,20 +12,29 @@ struct held {
     struct bytes *text;
 };
 
-void intake_init(struct intake *intake, struct task *task)
+void intake_init(struct intake *intake, struct task *task, const struct intake_border *border)
 {
-    *intake = (struct intake){.task = task};
+    *intake = (struct intake){.task = task, .border = border};
     list_init(&intake->held);
 }
 
-/* Whether there is something new to tell. */
-static bool is_news(struct intake *intake, int result)
+/* Whether there is news. */
+static bool intake_settle(struct intake *intake, int rc)
 {
-    if (result < 0) {
-        intake->failed = true;
+    if (rc < 0) {
         log_event(LOG_ERROR, MODULE, "out of memory, a message waits for the next resync");
     }
-    return result == TASK_NEWS;
+    intake->must_read |= rc < 0 || rc == TASK_DOUBT;
+    return rc == TASK_NEWS || rc < 0; /* a part of a hash may have been taken */
+}
+
+static void drop(const struct intake *intake, enum metric metric, uint32_t count, const char *why)
+{
+    if (count > 0) {
+        log_event(LOG_WARN, MODULE, "dropped what progress_publish would not have made",
+                  LOG_TEXT("task", intake->task->id), LOG_TEXT("why", why));
+        metric_add(intake->border->metrics, metric, count);
+    }
 }
 
 bool intake_message(struct intake *intake, struct span text)
@@ -33,13 +42,17 @@ bool intake_message(struct intake *intake, struct span text)
     const struct task *task = intake->task;
     struct task_message message;
 
-    if (task_message_parse(text, &message) != 0 || message.task_id.len != task->id_len ||
-        memcmp(message.task_id.at, task->id, task->id_len) != 0) {
-        log_event(LOG_DEBUG, MODULE, "not a message of progress_publish, passed over",
-                  LOG_TEXT("task", task->id));
+    if (task_message_parse(text, &message) != 0 ||
+        !span_equals(message.task_id, (struct span){task->id, task->id_len})) {
+        drop(intake, METRIC_DROPPED_INVALID, 1, "invalid message");
         return false;
     }
-    return is_news(intake, task_take(intake->task, &message, text));
+    if (message.rev.n > redis_clock_n_max(&intake->border->clock)) {
+        drop(intake, METRIC_DROPPED_FUTURE, 1, "n from the future");
+        intake->must_read = true; /* unless it is our idea of the time that is wrong */
+        return false;
+    }
+    return intake_settle(intake, task_take(intake->task, &message, text));
 }
 
 /* ── Held messages ───────────────────────────────────────────────────────────────────────────── */
@@ -97,9 +110,9 @@ bool intake_is_incomplete(const struct intake *intake)
     return intake->overflowed;
 }
 
-bool intake_has_failed(const struct intake *intake)
+bool intake_must_read(const struct intake *intake)
 {
-    return intake->failed;
+    return intake->must_read;
 }
 
 bool intake_held(struct intake *intake)
@@ -115,90 +128,20 @@ bool intake_held(struct intake *intake)
     return news;
 }
 
-/* ── The hash ────────────────────────────────────────────────────────────────────────────────── */
-
-/* What a hash holds, in place; the messages by their n. */
-struct snapshot {
-    struct span messages[TASK_MESSAGE_TYPES];
-    uint64_t n_of[TASK_MESSAGE_TYPES];
-    size_t count;
-    struct span run, n, stages, alive;
-};
-
-static void snapshot_add_message(struct snapshot *snapshot, struct span text)
+bool intake_hash(struct intake *intake, const struct redis_answer *answer, uint64_t *ret_alive_us)
 {
-    struct task_message message;
-    size_t at = snapshot->count;
+    const struct task *task = intake->task;
+    struct task_hash hash;
 
-    if (at == ARRAY_LEN(snapshot->messages) || task_message_parse(text, &message) != 0) {
-        return;
-    }
-    for (; at > 0 && snapshot->n_of[at - 1] > message.rev.n; at--) {
-        snapshot->messages[at] = snapshot->messages[at - 1];
-        snapshot->n_of[at] = snapshot->n_of[at - 1];
-    }
-    snapshot->messages[at] = text;
-    snapshot->n_of[at] = message.rev.n;
-    snapshot->count++;
-}
-
-/* The answer is an array of names and values in turn. */
-static void snapshot_read(struct snapshot *snapshot, const struct redis_answer *answer)
-{
-    memset(snapshot, 0, sizeof(*snapshot));
+    task_hash_begin(&hash, (struct span){task->id, task->id_len},
+                    redis_clock_n_max(&intake->border->clock));
     for (size_t i = 0; i + 1 < redis_answer_count(answer); i += 2) {
-        struct span value = redis_answer_element(answer, i + 1);
-        enum task_message_type type;
-
-        switch (hash_field_of(redis_answer_element(answer, i), &type)) {
-        case HASH_FIELD_MESSAGE:
-            snapshot_add_message(snapshot, value);
-            break;
-        case HASH_FIELD_RUN:
-            snapshot->run = value;
-            break;
-        case HASH_FIELD_N:
-            snapshot->n = value;
-            break;
-        case HASH_FIELD_STAGES:
-            snapshot->stages = value;
-            break;
-        case HASH_FIELD_ALIVE:
-            snapshot->alive = value;
-            break;
-        case HASH_FIELD_OTHER:
-            break;
-        }
+        task_hash_add(&hash, redis_answer_element(answer, i), redis_answer_element(answer, i + 1));
     }
-}
-
-int rev_of_fields(struct span run, struct span n, struct rev *ret_rev)
-{
-    char text[REV_TEXT_SIZE];
-
-    if (!run.at || !n.at || run.len + n.len + 1 >= sizeof(text)) {
-        return REV_INVALID;
-    }
-    memcpy(text, run.at, run.len);
-    text[run.len] = '-';
-    memcpy(text + run.len + 1, n.at, n.len);
-    return rev_parse((struct span){text, run.len + 1 + n.len}, ret_rev);
-}
-
-bool intake_hash(struct intake *intake, const struct redis_answer *answer)
-{
-    struct snapshot snapshot;
-    struct rev rev;
-    bool news = false;
-
-    intake->failed = false;
-    snapshot_read(&snapshot, answer);
-    for (size_t i = 0; i < snapshot.count; i++) {
-        news |= intake_message(intake, snapshot.messages[i]);
-    }
-    if (rev_of_fields(snapshot.run, snapshot.n, &rev) == 0) {
-        news |= is_news(intake, task_take_summary(intake->task, &rev, snapshot.stages));
-    }
-    intake->alive_deadline = alive_deadline(snapshot.alive);
-    return news;
+    task_hash_finish(&hash);
+    drop(intake, METRIC_DROPPED_INVALID, hash.dropped - hash.from_future, "invalid field");
+    drop(intake, METRIC_DROPPED_FUTURE, hash.from_future, "n from the future in the hash");
+    *ret_alive_us = hash.alive_deadline;
+    intake->must_read = false;
+    return intake_settle(intake, task_take_hash(intake->task, &hash));
 }

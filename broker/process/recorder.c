@@ -9,8 +9,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "proto/plain_message.h"
-#include "proto/task_hash.h"
 #include "proto/task_key.h"
+#include "proto/task_message.h"
 
 #define MODULE "recorder"
 
@@ -345,7 +345,7 @@ static uint64_t keep(struct recorder *recorder, struct span channel, struct span
 {
     enum task_message_type type;
 
-    if (hash_field_of(type_name, &type) != HASH_FIELD_MESSAGE) {
+    if (!task_message_type_of(type_name, &type) || type == TASK_RESET) {
         return 0;
     }
     int gone = kept_messages_add(&recorder->kept, now_ms(recorder), channel, type, payload);

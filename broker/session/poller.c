@@ -134,7 +134,7 @@ static void poll_write_state(struct text *text, struct task *task, const char *r
 {
     struct task_frame frames[TASK_MESSAGE_TYPES];
     uint32_t left_out;
-    size_t count = task_collect(task, 0, frames, ARRAY_LEN(frames), &left_out);
+    size_t count = task_collect(task, TASK_NOTHING, frames, ARRAY_LEN(frames), &left_out);
     struct span stages = task_stages(task);
 
     /* Neither task id nor rev has anything that JSON escapes. */

@@ -25,7 +25,7 @@ struct watching {
     struct list pending; /* in watcher->pending, or alone */
     struct token *token;
     uint32_t answers;     /* requests that `subscribed` and the state are still due for */
-    uint64_t answer_n;    /* from where the state is due then */
+    struct rev has;       /* what the client has then; n is 0: nothing */
     struct bytes *answer; /* a frame with `subscribed`, from collecting it until it is taken */
 };
 
@@ -190,22 +190,22 @@ static void watcher_on_news(struct subscription *subscription)
     channel_wake(&watching->watcher->ws->channel);
 }
 
-/* From where the client is sent messages: from its rev on, if that is of this run. A client that
- * has seen more than this worker is left there. */
-static uint64_t start_of(const struct client_task *wanted)
+/* What the client has at least, whose requests name `a` and `b`; n is 0: nothing. */
+static struct rev least_of(const struct rev *a, const struct rev *b)
 {
-    return wanted->has_rev ? wanted->rev.n : 0;
+    if (!rev_same_run(a, b)) {
+        return (struct rev){.n = 0};
+    }
+    return a->n < b->n ? *a : *b;
 }
 
 /* A subscribe or get_state is to be answered: with `subscribed` and then the state. Both are made
  * when they can be written, so that a client that asks for much and doesn't read holds nothing. */
 static void owe_answer(struct watching *watching, const struct client_task *wanted)
 {
-    const uint64_t start_n = start_of(wanted);
+    const struct rev has = wanted->has_rev ? wanted->rev : (struct rev){.n = 0};
 
-    if (watching->answers == 0 || start_n < watching->answer_n) {
-        watching->answer_n = start_n;
-    }
+    watching->has = watching->answers == 0 ? has : least_of(&watching->has, &has);
     watching->answers++;
     if (watching->subscription.ready) {
         watcher_on_news(&watching->subscription);
@@ -482,24 +482,24 @@ static uint32_t make_answer(struct watching *watching)
     return watching->answer->len;
 }
 
-/* What the client has once it was sent the answer that is due. */
-static uint64_t n_of_answer(const struct watching *watching)
+/* From where the state is due behind the answer. */
+static uint64_t position_of_answer(const struct watching *watching)
 {
-    return watching->subscription.task->rev.n > 0 ? watching->answer_n : TASK_NOTHING;
+    return task_position(watching->subscription.task, &watching->has);
 }
 
 /* The frames that follow in the task. How many. */
 static size_t collect_task(struct watching *watching, struct channel_frame *frames, size_t max)
 {
-    const uint64_t after_n =
-        watching->answers > 0 ? n_of_answer(watching) : watching->subscription.sent_n;
+    const uint64_t position =
+        watching->answers > 0 ? position_of_answer(watching) : watching->subscription.position;
     struct task_frame found[CHANNEL_BATCH];
     uint32_t left_out;
-    const size_t count = task_collect(watching->subscription.task, after_n, found, max, &left_out);
+    const size_t count = task_collect(watching->subscription.task, position, found, max, &left_out);
 
     metric_add(watching->watcher->front->metrics, METRIC_MESSAGES_SUPERSEDED, left_out);
     for (size_t i = 0; i < count; i++) {
-        frames[i] = (struct channel_frame){found[i].frame, watching, found[i].n};
+        frames[i] = (struct channel_frame){found[i].frame, watching, found[i].position};
     }
     return count;
 }
@@ -534,19 +534,19 @@ size_t watcher_collect(struct watcher *watcher, struct channel_frame *frames, si
 
 static void taken_answer(struct watching *watching)
 {
-    watching->subscription.sent_n = n_of_answer(watching);
+    watching->subscription.position = position_of_answer(watching);
     watching->answers--;
     bytes_unref(TAKE(watching->answer));
 }
 
-static void count_delivery(struct watcher *watcher, uint64_t n)
+static void count_delivery(struct watcher *watcher, uint64_t published_us)
 {
     const uint64_t now = wall_clock_us();
 
     metric_add(watcher->front->metrics, METRIC_MESSAGES_DELIVERED, 1);
-    if (now > n) {
+    if (now > published_us) {
         metrics_histogram_observe(&watcher->front->metrics->histograms[HISTOGRAM_DELIVERY_DELAY],
-                                  now - n);
+                                  now - published_us);
     }
 }
 
@@ -557,11 +557,11 @@ void watcher_taken(struct watcher *watcher, const struct channel_frame *frame)
     if (frame->frame == watching->answer) {
         taken_answer(watching);
     } else {
-        watching->subscription.sent_n = frame->n;
-        count_delivery(watcher, frame->n);
+        watching->subscription.position = frame->n;
+        count_delivery(watcher, task_published_us(watching->subscription.task, frame->n));
     }
     if (watching->answers == 0 &&
-        watching->subscription.sent_n >= watching->subscription.task->rev.n) {
+        watching->subscription.position >= watching->subscription.task->position) {
         list_remove(&watching->pending);
     }
 }

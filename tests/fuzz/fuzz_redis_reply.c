@@ -56,7 +56,8 @@ static void use_small_ones(struct span text)
     char again[REV_TEXT_SIZE];
     struct rev rev;
 
-    (void)hash_field_of(text, &type);
+    (void)!task_message_type_of(text, &type);
+    (void)stages_are_valid(text);
     (void)task_id_of_key(text, "progress:");
     if (progress_library_head(text, &head) == 0) {
         FUZZ_ASSERT(

@@ -484,6 +484,20 @@ def test_a_spoilt_n_counts_as_none(db, junk):
     assert 0 <= n - seconds * 1000000 < 60_000_000
 
 
+def test_an_n_too_far_ahead_of_the_clock_begins_a_new_run(db):
+    run, n = publish(db, UPDATE)
+    fcall_stage = ("FCALL", "progress_publish", 1, "progress:1", "stage_change",
+                   '{"fromStage":null,"toStage":"x"}')
+    db.call(*fcall_stage)
+    ahead = n + 90_000_000_000
+    db.call("HSET", "progress:1", "n", ahead)
+    new_run, new_n = publish(db, UPDATE)
+    assert new_run != run and int(new_run, 36) == new_n and n < new_n < ahead
+    fields = db.call("HGETALL", "progress:1")[::2]
+    assert b"stage_change" not in fields, "readers would drop it, being of another run"
+    assert publish(db, UPDATE)[0] == new_run
+
+
 @pytest.mark.parametrize("junk", ["", "A", 'x","', "a-b", "z" * 14, "\xff\0"])
 def test_a_spoilt_run_is_begun_anew(db, junk):
     _, before = publish(db, UPDATE)

@@ -58,11 +58,24 @@ static struct rev rev_of(const char *run, uint64_t n)
     return rev;
 }
 
+/* A hash without messages. */
 static int summary(struct task *task, const char *run, uint64_t n, const char *stages)
 {
-    struct rev rev = rev_of(run, n);
+    struct task_hash hash = {.rev = rev_of(run, n), .stages = span_of(stages)};
 
-    return task_take_summary(task, &rev, span_of(stages));
+    return task_take_hash(task, &hash);
+}
+
+/* A hash with one message. */
+static int read_progress(struct task *task, const char *run, uint64_t n)
+{
+    struct task_hash hash = {.rev = rev_of(run, n), .count = 1};
+    char text[512];
+
+    write_message(text, sizeof(text), "progress_update", run, n, PROGRESS);
+    hash.messages[0].text = span_of(text);
+    cr_assert_eq(task_message_parse(span_of(text), &hash.messages[0].head), 0);
+    return task_take_hash(task, &hash);
 }
 
 static struct task new_task(void)
@@ -81,12 +94,17 @@ static void note_frame(char *text, const struct task_frame *frame)
     static const char letters[] = "pstcer";
     struct task_message message;
     uint32_t len;
-    const uint8_t *payload = ws_frame_payload(frame->frame, &len);
+    const char *payload = (const char *)ws_frame_payload(frame->frame, &len);
+    char *end = text + strlen(text);
+    const size_t size = COLLECTED_SIZE - strlen(text);
 
-    cr_assert_eq(task_message_parse((struct span){(const char *)payload, len}, &message), 0);
-    cr_assert_eq(message.rev.n, frame->n);
-    snprintf(text + strlen(text), COLLECTED_SIZE - strlen(text), "%s%c@%llu", text[0] ? " " : "",
-             letters[message.type], (unsigned long long)frame->n);
+    if (memmem(payload, len, "\"rev\":null", 10)) {
+        snprintf(end, size, "%sr@null", text[0] ? " " : "");
+        return;
+    }
+    cr_assert_eq(task_message_parse((struct span){payload, len}, &message), 0);
+    snprintf(end, size, "%s%c@%llu", text[0] ? " " : "", letters[message.type],
+             (unsigned long long)message.rev.n);
 }
 
 /* What a subscriber at `after_n` gets by and by, `max` frames at a time; it ends at *ret_at. */
@@ -104,9 +122,9 @@ static const char *collect_by(struct task *task, uint64_t after_n, size_t max, u
         cr_assert_leq(count, max);
         *ret_left_out += left_out;
         for (size_t i = 0; i < count; i++) {
-            cr_assert_gt(frames[i].n, after_n, "in the order of n");
+            cr_assert_gt(frames[i].position, after_n, "in the order of n");
             note_frame(text, &frames[i]);
-            after_n = frames[i].n;
+            after_n = frames[i].position;
         }
     }
     *ret_at = after_n;
@@ -119,6 +137,14 @@ static const char *collect(struct task *task, uint64_t after_n)
     uint32_t left_out;
 
     return collect_by(task, after_n, 128, &at, &left_out);
+}
+
+/* What a client gets that comes back with the rev of a run. */
+static const char *collect_for(struct task *task, const char *run, uint64_t n)
+{
+    struct rev rev = rev_of(run, n);
+
+    return collect(task, task_position(task, &rev));
 }
 
 static uint32_t left_out_after(struct task *task, uint64_t after_n)
@@ -138,7 +164,7 @@ Test(task, a_fresh_one_has_nothing)
 
     cr_assert_eq(task.rev.n, 0);
     cr_assert_str_eq(collect(&task, 0), "");
-    cr_assert_str_eq(collect(&task, TASK_NOTHING), "");
+    cr_assert_str_eq(collect(&task, TASK_FIRST), "");
     cr_assert(!task_is_done(&task));
     cr_assert_eq(task_stages(&task).len, 2);
     cr_assert_eq(memcmp(task_stages(&task).at, "[]", 2), 0);
@@ -172,7 +198,7 @@ Test(task, a_repetition_and_what_is_older_change_nothing)
     cr_assert_eq(stage(&task, "a", 8), 0, "new in the state, but no news to who has 10");
     cr_assert_str_eq(collect(&task, 0), "s@8 p@10");
     cr_assert_str_eq(collect(&task, 9), "p@10", "from the ring");
-    cr_assert_eq(progress(&task, "z", 7), 0, "an older run");
+    cr_assert_eq(progress(&task, "z", 7), TASK_DOUBT, "an older run, or Redis lost this one");
     cr_assert_str_eq(collect(&task, 0), "s@8 p@10");
     task_deinit(&task);
 }
@@ -238,7 +264,7 @@ Test(task, a_reset_voids_the_run_and_is_told)
     cr_assert_eq(progress(&task, "b", 21), TASK_NEWS);
     cr_assert_str_eq(collect(&task, 11), "r@20 p@21");
     cr_assert_str_eq(collect(&task, 0), "p@21");
-    cr_assert_eq(stage(&task, "a", 19), 0, "the old run is over");
+    cr_assert_eq(stage(&task, "a", 19), TASK_DOUBT, "the old run is over");
     cr_assert_str_eq(collect(&task, 0), "p@21");
     task_deinit(&task);
 }
@@ -275,10 +301,10 @@ Test(task, a_reset_of_a_task_without_state_is_told_to_nobody)
     struct task task = new_task();
 
     cr_assert_eq(take(&task, "reset", "a", 10, "{}"), TASK_NEWS);
-    cr_assert_str_eq(collect(&task, TASK_NOTHING), "");
+    cr_assert_str_eq(collect(&task, TASK_FIRST), "");
     cr_assert_eq(task.rev.n, 10);
     progress(&task, "a", 11);
-    cr_assert_str_eq(collect(&task, TASK_NOTHING), "p@11");
+    cr_assert_str_eq(collect(&task, TASK_FIRST), "p@11");
     task_deinit(&task);
 }
 
@@ -289,8 +315,8 @@ Test(task, a_client_of_an_older_run_is_told_by_a_reset)
     progress(&task, "b", 30);
     stage(&task, "b", 31);
     task_settle(&task);
-    cr_assert_str_eq(collect(&task, 10), "r@29 p@30 s@31");
-    cr_assert_str_eq(collect(&task, 30), "s@31", "a client of this run isn't");
+    cr_assert_str_eq(collect_for(&task, "a", 10), "r@29 p@30 s@31");
+    cr_assert_str_eq(collect_for(&task, "b", 30), "s@31", "a client of this run isn't");
     task_deinit(&task);
 }
 
@@ -334,7 +360,7 @@ Test(task, a_summary_alone_makes_the_task_known)
     cr_assert_eq(task.rev.n, 20);
     task_settle(&task);
     cr_assert_str_eq(collect(&task, 0), "");
-    cr_assert_str_eq(collect(&task, 5), "r@20", "a client of an older run is told");
+    cr_assert_str_eq(collect_for(&task, "z", 5), "r@20", "a client of an older run is told");
     task_deinit(&task);
 }
 
@@ -351,6 +377,127 @@ Test(task, stages_follow_the_messages)
     task_deinit(&task);
 }
 
+/* ── Another run, and none ───────────────────────────────────────────────────────────────────── */
+
+Test(task, a_read_that_shows_another_run_holds_whatever_its_n)
+{
+    struct task task = new_task();
+
+    progress(&task, "a", 100);
+    stage(&task, "a", 110);
+    cr_assert_eq(progress(&task, "b", 50), TASK_DOUBT, "a message alone proves nothing");
+    cr_assert_str_eq(collect(&task, 0), "p@100 s@110");
+    const uint64_t before = task.position;
+    cr_assert_eq(read_progress(&task, "b", 50), TASK_NEWS);
+    cr_assert_str_eq(collect(&task, before), "r@49 p@50");
+    cr_assert_str_eq(collect(&task, 0), "p@50");
+    cr_assert_eq(progress(&task, "b", 60), TASK_NEWS, "and from there it goes on");
+    cr_assert_str_eq(collect(&task, before), "r@49 p@60");
+    cr_assert_str_eq(collect_for(&task, "a", 110), "r@49 p@60");
+    cr_assert_str_eq(collect_for(&task, "b", 50), "p@60");
+    cr_assert_str_eq(collect_for(&task, "b", 60), "");
+    cr_assert_eq(task_published_us(&task, task.position), 60);
+    cr_assert_eq(read_progress(&task, "b", 60), 0, "told again, it is no news");
+    task_deinit(&task);
+}
+
+Test(task, a_read_that_shows_less_of_the_same_run_changes_nothing)
+{
+    struct task task = new_task();
+
+    progress(&task, "a", 100);
+    cr_assert_eq(read_progress(&task, "a", 90), 0);
+    cr_assert_eq(summary(&task, "a", 80, "[]"), 0);
+    cr_assert_str_eq(collect(&task, 0), "p@100");
+    cr_assert_eq(task.rev.n, 100);
+    task_deinit(&task);
+}
+
+Test(task, a_state_that_is_gone_is_told_once_and_what_follows_begins_anew)
+{
+    struct task task = new_task();
+    struct task_hash empty = {.count = 0};
+
+    cr_assert_eq(task_take_hash(&task, &empty), 0, "there was none");
+    cr_assert_str_eq(collect(&task, TASK_FIRST), "");
+    progress(&task, "a", 100);
+    stage(&task, "a", 110);
+    const uint64_t before = task.position;
+    cr_assert_eq(task_take_hash(&task, &empty), TASK_NEWS);
+    cr_assert_eq(task.rev.n, 0);
+    cr_assert_eq(task_stages(&task).len, 2);
+    cr_assert_str_eq(collect(&task, before), "r@null");
+    cr_assert_str_eq(collect(&task, 0), "");
+    cr_assert_str_eq(collect_for(&task, "a", 110), "r@null", "who comes back is told too");
+    cr_assert_eq(task_take_hash(&task, &empty), 0, "once");
+    struct rev nothing = {.n = 0};
+    const uint64_t newcomer = task_position(&task, &nothing);
+    cr_assert_str_eq(collect(&task, newcomer), "");
+    cr_assert_eq(progress(&task, "b", 50), TASK_NEWS, "whatever its n");
+    cr_assert_str_eq(collect(&task, before), "r@null p@50");
+    cr_assert_str_eq(collect(&task, newcomer), "p@50");
+    cr_assert_str_eq(collect_for(&task, "a", 110), "r@null p@50");
+    cr_assert_str_eq(collect_for(&task, "b", 50), "");
+    task_settle(&task);
+    cr_assert_str_eq(collect_for(&task, "a", 110), "r@49 p@50", "from the state");
+    task_deinit(&task);
+}
+
+Test(task, a_client_that_comes_back_to_a_task_never_seen_is_told_that_it_is_gone)
+{
+    struct task task = new_task();
+
+    cr_assert_str_eq(collect_for(&task, "a", 110), "r@null");
+    task_deinit(&task);
+}
+
+Test(task, runs_may_follow_each_other_in_any_order_of_n)
+{
+    struct task task = new_task();
+    struct task_hash empty = {.count = 0};
+    const char *runs[] = {"a", "b", "c", "d", "e"};
+    uint64_t ns[] = {500, 20, 700, 1, 30};
+    uint64_t at = TASK_FIRST;
+    char expected[32];
+
+    for (size_t i = 0; i < 50; i++) {
+        const uint64_t n = ns[i % ARRAY_LEN(ns)] + 1;
+
+        cr_assert_eq(read_progress(&task, runs[i % ARRAY_LEN(runs)], n), TASK_NEWS);
+        const char *text = collect(&task, at);
+        snprintf(expected, sizeof(expected), "p@%llu", (unsigned long long)n);
+        cr_assert_str_eq(text + strlen(text) - strlen(expected), expected, "%s", text);
+        cr_assert_gt(task.position, at, "positions only rise");
+        at = task.position;
+        if (i % 7 == 6) {
+            cr_assert_eq(task_take_hash(&task, &empty), TASK_NEWS);
+            cr_assert_eq(read_progress(&task, "z", 5), TASK_NEWS);
+            cr_assert_str_eq(collect(&task, at), "r@null p@5");
+            at = task.position;
+        }
+    }
+    task_deinit(&task);
+}
+
+Test(task, out_of_memory_while_the_state_goes_leaves_it)
+{
+    struct task task = new_task();
+    struct task_hash empty = {.count = 0};
+    unsigned failures = 0;
+    int rc;
+
+    progress(&task, "a", 100);
+    do {
+        cr_assert_str_eq(collect(&task, 0), "p@100");
+        mem_fail_nth(++failures);
+        rc = task_take_hash(&task, &empty);
+        mem_fail_nth(0);
+    } while (rc == -ENOMEM);
+    cr_assert_eq(rc, TASK_NEWS);
+    cr_assert_gt(failures, 1);
+    task_deinit(&task);
+}
+
 /* ── The ring ────────────────────────────────────────────────────────────────────────────────── */
 
 Test(task, newer_ones_supersede_progress_and_estimates_but_no_stage)
@@ -364,8 +511,8 @@ Test(task, newer_ones_supersede_progress_and_estimates_but_no_stage)
     progress(&task, "a", 14);
     stage(&task, "a", 15);
     take(&task, "time_estimate", "a", 16, ESTIMATE);
-    cr_assert_str_eq(collect(&task, TASK_NOTHING), "s@12 p@14 s@15 t@16");
-    cr_assert_eq(left_out_after(&task, TASK_NOTHING), 3);
+    cr_assert_str_eq(collect(&task, TASK_FIRST), "s@12 p@14 s@15 t@16");
+    cr_assert_eq(left_out_after(&task, TASK_FIRST), 3);
     cr_assert_eq(left_out_after(&task, 13), 0);
     task_deinit(&task);
 }
@@ -486,7 +633,7 @@ Test(task, frames_at_the_end_that_were_superseded_hide_nothing)
         progress(&task, "a", n);
     }
     cr_assert_eq(task_collect(&task, 100, frames, ARRAY_LEN(frames), &left_out), 1);
-    cr_assert_eq(frames[0].n, 139);
+    cr_assert_eq(frames[0].position, 139);
     cr_assert_eq(left_out, 38);
     task_deinit(&task);
 }
@@ -497,7 +644,7 @@ Test(task, a_slow_subscriber_gets_each_message_once_in_order_and_ends_up_right)
     for (unsigned seed = 1; seed <= 200; seed++) {
         struct task task = new_task();
         struct task_frame frames[TASK_MESSAGE_TYPES];
-        uint64_t at = TASK_NOTHING, n = 100;
+        uint64_t at = TASK_FIRST, n = 100;
         const char *run = "a";
         uint32_t left_out;
 
@@ -523,8 +670,8 @@ Test(task, a_slow_subscriber_gets_each_message_once_in_order_and_ends_up_right)
             count = task_collect(&task, at, frames, ARRAY_LEN(frames), &left_out);
             count = count ? (size_t)rand() % (count + 1) : 0; /* what the socket took */
             for (size_t k = 0; k < count; k++) {
-                cr_assert_gt(frames[k].n, at);
-                at = frames[k].n;
+                cr_assert_gt(frames[k].position, at);
+                at = frames[k].position;
             }
         }
         take(&task, "complete", run, n + 1, COMPLETE);
@@ -571,7 +718,7 @@ static void write_state(struct task *task, char *text, size_t size)
 {
     task_settle(task);
     snprintf(text, size, "%s | ", collect(task, 0));
-    snprintf(text + strlen(text), size - strlen(text), "%s | %d %llu", collect(task, 50),
+    snprintf(text + strlen(text), size - strlen(text), "%s | %d %llu", collect_for(task, "0", 50),
              task_is_done(task), (unsigned long long)task->rev.n);
 }
 
@@ -638,7 +785,7 @@ Test(task, a_read_of_the_hash_amid_the_channel_changes_nothing_about_the_end)
 static void write_task(struct task *task, char *text, size_t size)
 {
     struct span stages = task_stages(task);
-    uint64_t after[] = {0, TASK_NOTHING, 5, 9, 10, 11};
+    uint64_t after[] = {0, TASK_FIRST, 5, 9, 10, 11};
 
     snprintf(text, size, "%llu %d %.*s", (unsigned long long)task->rev.n, task_is_done(task),
              (int)stages.len, stages.at);

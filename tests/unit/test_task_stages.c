@@ -90,7 +90,6 @@ Test(task_stages, other_messages_and_broken_payloads_enter_no_stage)
     cr_assert_eq(follow(&stages, TASK_PROGRESS_UPDATE, "{\"stage\":\"a\"}"), 0);
     cr_assert_eq(follow(&stages, TASK_PROGRESS_UPDATE, "{\"stage\":1,\"timestamp\":\"" TIME "\"}"),
                  0);
-    cr_assert_eq(follow(&stages, TASK_PROGRESS_UPDATE, "{\"stage\":\"a\""), 0);
     cr_assert_eq(follow(&stages, TASK_PROGRESS_UPDATE, "{}"), 0);
     cr_assert_eq(stages.len, 0);
 }

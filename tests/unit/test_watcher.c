@@ -446,15 +446,14 @@ Test(watcher, makes_few_answers_at_once_however_many_are_due)
     stages[0] = '[';
     stages[sizeof(stages) - 1] = ']';
     for (int i = 0; i < 20; i++) {
-        struct rev rev;
+        struct task_hash hash = {.stages = {stages, sizeof(stages)}};
 
         snprintf(id, sizeof(id), "t%d", i);
         snprintf(text, sizeof(text), "{\"type\":\"subscribe\",\"taskId\":\"%s\",\"token\":\"*\"}",
                  id);
         publish(id, 100);
-        cr_assert_eq(rev_parse((struct span){"k1-101", 6}, &rev), 0);
-        cr_assert_geq(
-            task_take_summary(&task_of(id)->task, &rev, (struct span){stages, sizeof(stages)}), 0);
+        cr_assert_eq(rev_parse((struct span){"k1-101", 6}, &hash.rev), 0);
+        cr_assert_geq(task_take_hash(&task_of(id)->task, &hash), 0);
         become_known(id);
         say(text);
     }
