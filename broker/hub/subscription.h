@@ -15,9 +15,9 @@
 struct subscription;
 
 struct subscription_events {
-    /* The task's state is known: from now on frames can be collected. Comes once. */
+    /* The task's state is known: from now on messages can be collected. Comes once. */
     void (*on_ready)(struct subscription *subscription);
-    /* There are frames after `position`. Only says so; collects later. */
+    /* There are messages after `position`. Only says so; collects later. */
     void (*on_news)(struct subscription *subscription);
     /* Redis was out of reach for HUB_PATIENCE_MS. The subscription is no longer the hub's; its task
      * may be looked at until this returns. */

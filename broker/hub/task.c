@@ -4,11 +4,10 @@
 #include <string.h>
 
 #include "common/mem.h"
-#include "proto/json.h"
+#include "proto/shared_text.h"
 #include "proto/task_stages.h"
-#include "proto/ws_frame.h"
 
-/* The place of a message that a newer one supersedes is kept, without a frame, until room is
+/* The place of a message that a newer one supersedes is kept, without a text, until room is
  * needed. */
 struct task_ring {
     uint32_t head; /* where the next one goes; the newest is at (head - 1) % TASK_RING */
@@ -24,13 +23,13 @@ static struct task_slot *ring_slot(struct task_ring *ring, uint32_t position)
     return &ring->slots[position & (TASK_RING - 1)];
 }
 
-/* Gives up the places without a frame. */
+/* Gives up the places without a text. */
 static void ring_compact(struct task_ring *ring)
 {
     uint32_t to = ring->head;
 
     for (uint32_t from = ring->head - 1, left = ring->count; left > 0; left--, from--) {
-        if (!ring_slot(ring, from)->frame) {
+        if (!ring_slot(ring, from)->text) {
             continue;
         }
         to--;
@@ -44,8 +43,8 @@ static void ring_compact(struct task_ring *ring)
     ring->count = ring->head - to;
 }
 
-/* Puts a frame in, taking over the reference. */
-static void ring_push(struct task *task, enum task_message_type type, struct bytes *frame,
+/* Puts a text in, taking over the reference. */
+static void ring_push(struct task *task, enum task_message_type type, struct bytes *text,
                       uint64_t position)
 {
     struct task_ring *ring = task->ring;
@@ -54,8 +53,8 @@ static void ring_push(struct task *task, enum task_message_type type, struct byt
     if (task_message_type_supersedes(type) && ring->newest[type] > 0 &&
         ring->head - (ring->newest[type] - 1) <= ring->count) {
         slot = ring_slot(ring, ring->newest[type] - 1);
-        bytes_unref(slot->frame);
-        slot->frame = NULL;
+        bytes_unref(slot->text);
+        slot->text = NULL;
     }
     if (ring->count == TASK_RING) {
         ring_compact(ring);
@@ -63,11 +62,11 @@ static void ring_push(struct task *task, enum task_message_type type, struct byt
     slot = ring_slot(ring, ring->head);
     if (ring->count == TASK_RING) {
         task->floor = slot->position;
-        bytes_unref(slot->frame);
+        bytes_unref(slot->text);
     } else {
         ring->count++;
     }
-    slot->frame = frame;
+    slot->text = text;
     slot->position = position;
     ring->head++;
     ring->newest[type] = ring->head;
@@ -76,7 +75,7 @@ static void ring_push(struct task *task, enum task_message_type type, struct byt
 static void ring_clear(struct task_ring *ring)
 {
     while (ring->count > 0) {
-        bytes_unref(ring_slot(ring, ring->head - ring->count)->frame);
+        bytes_unref(ring_slot(ring, ring->head - ring->count)->text);
         ring->count--;
     }
     memset(ring->newest, 0, sizeof(ring->newest));
@@ -94,7 +93,7 @@ void task_init(struct task *task, const char *id, size_t id_len)
 
 static void slot_clear(struct task_slot *slot)
 {
-    bytes_unref(slot->frame);
+    bytes_unref(slot->text);
     *slot = (struct task_slot){NULL, 0};
 }
 
@@ -112,7 +111,7 @@ void task_deinit(struct task *task)
 
 bool task_is_done(const struct task *task)
 {
-    return task->state[TASK_COMPLETE].frame || (task->state[TASK_ERROR].frame && task->error_ends);
+    return task->state[TASK_COMPLETE].text || (task->state[TASK_ERROR].text && task->error_ends);
 }
 
 struct span task_stages(const struct task *task)
@@ -122,17 +121,17 @@ struct span task_stages(const struct task *task)
 }
 
 /* `rev` NULL: Redis has no state any more. */
-static struct bytes *reset_frame(const struct task *task, const struct rev *rev)
+static struct bytes *reset_text(const struct task *task, const struct rev *rev)
 {
     struct text text = TEXT_EMPTY;
-    struct bytes *frame = NULL;
+    struct bytes *shared = NULL;
 
     task_message_reset(&text, task->id, rev);
     if (!text_failed(&text)) {
-        frame = ws_frame_new(WS_TEXT, text.data, (uint32_t)text.len);
+        shared = shared_text_new((struct span){text.data, text.len});
     }
     text_deinit(&text);
-    return frame;
+    return shared;
 }
 
 static int ring_ensure(struct task *task)
@@ -154,9 +153,9 @@ static bool is_of_run(const struct task *task, const struct rev *rev)
     return task->rev.n > 0 && rev_same_run(&task->rev, rev);
 }
 
-/* Ends the run, and tells of it by `frame`, whose reference it takes over; NULL: nobody was sent
+/* Ends the run, and tells of it by `text`, whose reference it takes over; NULL: nobody was sent
  * anything of it. */
-static void end_run(struct task *task, struct bytes *frame)
+static void end_run(struct task *task, struct bytes *text)
 {
     for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
         if (type != TASK_RESET) {
@@ -165,11 +164,11 @@ static void end_run(struct task *task, struct bytes *frame)
     }
     text_deinit(&task->stages);
     task->rev = (struct rev){.n = 0};
-    if (frame) {
+    if (text) {
         slot_clear(&task->state[TASK_RESET]);
         task->position++;
-        task->state[TASK_RESET] = (struct task_slot){frame, task->position};
-        ring_push(task, TASK_RESET, bytes_ref(frame), task->position);
+        task->state[TASK_RESET] = (struct task_slot){text, task->position};
+        ring_push(task, TASK_RESET, bytes_ref(text), task->position);
     }
 }
 
@@ -177,11 +176,11 @@ static void end_run(struct task *task, struct bytes *frame)
 static int begin_run(struct task *task, const struct rev *reset)
 {
     const bool replaces = task->rev.n > 0;
-    struct bytes *frame = NULL;
+    struct bytes *text = NULL;
 
     if (replaces) {
-        frame = reset_frame(task, reset);
-        if (!frame) {
+        text = reset_text(task, reset);
+        if (!text) {
             return -ENOMEM;
         }
     }
@@ -193,7 +192,7 @@ static int begin_run(struct task *task, const struct rev *reset)
         slot_clear(&task->state[TASK_RESET]);
         task->state[TASK_RESET].position = begin;
     }
-    end_run(task, frame);
+    end_run(task, text);
     task->rev = *reset;
     task->reset_n = reset->n;
     return 0;
@@ -205,13 +204,13 @@ static int forget_state(struct task *task)
     if (task->rev.n == 0) {
         return 0;
     }
-    struct bytes *frame = reset_frame(task, NULL);
-    int rc = frame ? ring_ensure(task) : -ENOMEM;
+    struct bytes *text = reset_text(task, NULL);
+    int rc = text ? ring_ensure(task) : -ENOMEM;
     if (rc < 0) {
-        bytes_unref(frame);
+        bytes_unref(text);
         return rc;
     }
-    end_run(task, frame);
+    end_run(task, text);
     return TASK_NEWS;
 }
 
@@ -235,7 +234,7 @@ static void drop_overcome_error(struct task *task)
 {
     const struct task_slot *error = &task->state[TASK_ERROR];
 
-    if (!error->frame || task->error_ends) {
+    if (!error->text || task->error_ends) {
         return;
     }
     for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
@@ -247,15 +246,15 @@ static void drop_overcome_error(struct task *task)
     }
 }
 
-/* Puts the message's frame in the state, and in the ring if it is the newest. Takes the reference
+/* Puts the message's text in the state, and in the ring if it is the newest. Takes the reference
  * over. */
-static int take_frame(struct task *task, const struct task_message *message, struct bytes *frame)
+static int take_text(struct task *task, const struct task_message *message, struct bytes *text)
 {
     const enum task_message_type type = message->type;
     const uint64_t position = message->rev.n + task->shift;
 
     slot_clear(&task->state[type]);
-    task->state[type] = (struct task_slot){frame, position};
+    task->state[type] = (struct task_slot){text, position};
     if (type == TASK_ERROR) {
         task->error_ends = task_message_ends(message);
     }
@@ -265,7 +264,7 @@ static int take_frame(struct task *task, const struct task_message *message, str
     }
     task->rev = message->rev;
     task->position = position;
-    ring_push(task, type, bytes_ref(frame), position);
+    ring_push(task, type, bytes_ref(text), position);
     /* Out of memory leaves the stages as they were: the next read brings them. */
     (void)!stages_follow(&task->stages, message);
     return TASK_NEWS;
@@ -277,8 +276,8 @@ static int take_of_run(struct task *task, const struct task_message *message, st
     if (message->rev.n + task->shift <= task->state[message->type].position) {
         return 0;
     }
-    struct bytes *frame = ws_frame_new(WS_TEXT, text.at, (uint32_t)text.len);
-    return frame ? take_frame(task, message, frame) : -ENOMEM;
+    struct bytes *shared = shared_text_new(text);
+    return shared ? take_text(task, message, shared) : -ENOMEM;
 }
 
 int task_take(struct task *task, const struct task_message *message, struct span text)
@@ -303,15 +302,15 @@ int task_take(struct task *task, const struct task_message *message, struct span
         return rc < 0 ? rc : TASK_NEWS;
     }
     if (!same_run) {
-        struct bytes *frame = ws_frame_new(WS_TEXT, text.at, (uint32_t)text.len);
+        struct bytes *shared = shared_text_new(text);
         struct rev reset = message->rev;
         reset.n--; /* just before the run's first message */
-        rc = frame ? begin_run(task, &reset) : -ENOMEM;
+        rc = shared ? begin_run(task, &reset) : -ENOMEM;
         if (rc < 0) {
-            bytes_unref(frame);
+            bytes_unref(shared);
             return rc;
         }
-        return take_frame(task, message, frame);
+        return take_text(task, message, shared);
     }
     return take_of_run(task, message, text);
 }
@@ -382,35 +381,35 @@ uint64_t task_published_us(const struct task *task, uint64_t position)
 }
 
 /* The state, by position: what is sent to whom the ring doesn't reach. */
-static size_t collect_state(struct task *task, uint64_t after, struct task_frame *frames)
+static size_t collect_state(struct task *task, uint64_t after, struct task_item *items)
 {
     struct task_slot *reset = &task->state[TASK_RESET];
     size_t count = 0;
 
-    if (after != TASK_NOTHING && reset->position > after && !reset->frame) {
+    if (after != TASK_NOTHING && reset->position > after && !reset->text) {
         struct rev rev = task->rev;
 
         rev.n = task->reset_n;
-        reset->frame = reset_frame(task, task->rev.n > 0 ? &rev : NULL);
+        reset->text = reset_text(task, task->rev.n > 0 ? &rev : NULL);
     }
     for (int type = 0; type < TASK_MESSAGE_TYPES; type++) {
         const struct task_slot *slot = &task->state[type];
         size_t at = count;
 
-        if (!slot->frame || slot->position <= after ||
+        if (!slot->text || slot->position <= after ||
             (type == TASK_RESET && after == TASK_NOTHING)) {
             continue;
         }
-        for (; at > 0 && frames[at - 1].position > slot->position; at--) {
-            frames[at] = frames[at - 1];
+        for (; at > 0 && items[at - 1].position > slot->position; at--) {
+            items[at] = items[at - 1];
         }
-        frames[at] = (struct task_frame){slot->frame, slot->position};
+        items[at] = (struct task_item){slot->text, slot->position};
         count++;
     }
     return count;
 }
 
-size_t task_collect(struct task *task, uint64_t position, struct task_frame *frames, size_t max,
+size_t task_collect(struct task *task, uint64_t position, struct task_item *items, size_t max,
                     uint32_t *ret_left_out)
 {
     struct task_ring *ring = task->ring;
@@ -420,7 +419,7 @@ size_t task_collect(struct task *task, uint64_t position, struct task_frame *fra
     assert(max >= TASK_MESSAGE_TYPES);
     *ret_left_out = 0;
     if (!ring || position < task->floor) {
-        return collect_state(task, position, frames);
+        return collect_state(task, position, items);
     }
     while (behind < ring->count && ring_slot(ring, ring->head - 1 - behind)->position > position) {
         behind++;
@@ -428,8 +427,8 @@ size_t task_collect(struct task *task, uint64_t position, struct task_frame *fra
     for (; behind > 0 && count < max; behind--) {
         const struct task_slot *slot = ring_slot(ring, ring->head - behind);
 
-        if (slot->frame) {
-            frames[count++] = (struct task_frame){slot->frame, slot->position};
+        if (slot->text) {
+            items[count++] = (struct task_item){slot->text, slot->position};
         } else {
             left_out++;
         }

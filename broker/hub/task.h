@@ -21,7 +21,7 @@
  * The ring holds what came in order, so that each subscription needs no more than its position
  * (promise 4: a cursor, not a queue). A progress_update or time_estimate leaves the ring as soon as
  * a newer one of its type enters (promise 3), so the ring reaches back over TASK_RING messages that
- * matter, however fast the others come, and pins no stale frame. Who is further behind is given the
+ * matter, however fast the others come, and pins no stale one. Who is further behind is given the
  * state.
  */
 #ifndef PROGRESSD_BROKER_HUB_TASK_H
@@ -37,9 +37,9 @@
 
 struct task_ring;
 
-/* The newest message of a type: a WebSocket text frame and its position; {NULL, 0}: none. */
+/* The newest message of a type: its text (shared_text.h) and its position; {NULL, 0}: none. */
 struct task_slot {
-    struct bytes *frame;
+    struct bytes *text;
     uint64_t position;
 };
 
@@ -77,7 +77,7 @@ int task_take(struct task *task, const struct task_message *message, struct span
  * news. 0, TASK_NEWS, or -ENOMEM with at least a part not taken: to be read again. */
 int task_take_hash(struct task *task, const struct task_hash *hash) MUST_CHECK;
 
-/* The ring's frames may be forgotten up to here: what is sent begins with the state. Called when
+/* The ring's messages may be forgotten up to here: what is sent begins with the state. Called when
  * the first state is complete. */
 void task_settle(struct task *task);
 
@@ -93,17 +93,18 @@ uint64_t task_position(const struct task *task, const struct rev *rev);
  * for messages of the run that the task is in. */
 uint64_t task_published_us(const struct task *task, uint64_t position);
 
-/* A frame to be sent, borrowed from the task, and where a client is once it was sent. */
-struct task_frame {
-    struct bytes *frame;
+/* A message to be sent, its text (shared_text.h) borrowed from the task, and where a client is once
+ * it was sent. */
+struct task_item {
+    struct bytes *text;
     uint64_t position;
 };
 
-/* The frames that come after the position (TASK_NOTHING: the whole state), oldest first, at most
+/* The messages that come after the position (TASK_NOTHING: the whole state), oldest first, at most
  * `max` (at least TASK_MESSAGE_TYPES); call again from the last one's position for more.
  * *ret_left_out is how many messages that the ring still knows of were passed over because newer
  * ones of their type follow. */
-size_t task_collect(struct task *task, uint64_t position, struct task_frame *frames, size_t max,
+size_t task_collect(struct task *task, uint64_t position, struct task_item *items, size_t max,
                     uint32_t *ret_left_out);
 
 /* Whether the task has ended: what comes later is refused in Redis, until a reset. */

@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "proto/message.h"
-#include "proto/ws_frame.h"
+#include "proto/shared_text.h"
 
 #define MODULE "poller"
 
@@ -132,9 +132,9 @@ static unsigned retry_after_s(const struct task *task)
 
 static void poll_write_state(struct text *text, struct task *task, const char *rev)
 {
-    struct task_frame frames[TASK_MESSAGE_TYPES];
+    struct task_item items[TASK_MESSAGE_TYPES];
     uint32_t left_out;
-    size_t count = task_collect(task, TASK_NOTHING, frames, ARRAY_LEN(frames), &left_out);
+    size_t count = task_collect(task, TASK_NOTHING, items, ARRAY_LEN(items), &left_out);
     struct span stages = task_stages(task);
 
     /* Neither task id nor rev has anything that JSON escapes. */
@@ -143,11 +143,10 @@ static void poll_write_state(struct text *text, struct task *task, const char *r
     text_append(text, stages.at, stages.len);
     text_puts(text, ",\"messages\":[");
     for (size_t i = 0; i < count; i++) {
-        uint32_t len;
-        const uint8_t *payload = ws_frame_payload(frames[i].frame, &len);
+        const struct span message = shared_text(items[i].text);
 
         text_append(text, i > 0 ? "," : "", i > 0);
-        text_append(text, payload, len);
+        text_append(text, message.at, message.len);
     }
     text_puts(text, "]}");
 }

@@ -7,6 +7,7 @@
 
 #include "common/mem.h"
 #include "proto/message.h"
+#include "proto/shared_text.h"
 
 /* From so many subscriptions on they are found by a map. Most clients have one or two, and pay
  * nothing for it. */
@@ -493,13 +494,14 @@ static size_t collect_task(struct watching *watching, struct channel_frame *fram
 {
     const uint64_t position =
         watching->answers > 0 ? position_of_answer(watching) : watching->subscription.position;
-    struct task_frame found[CHANNEL_BATCH];
+    struct task_item found[CHANNEL_BATCH];
     uint32_t left_out;
     const size_t count = task_collect(watching->subscription.task, position, found, max, &left_out);
 
     metric_add(watching->watcher->front->metrics, METRIC_MESSAGES_SUPERSEDED, left_out);
     for (size_t i = 0; i < count; i++) {
-        frames[i] = (struct channel_frame){found[i].frame, watching, found[i].position};
+        frames[i] =
+            (struct channel_frame){shared_text_frame(found[i].text), watching, found[i].position};
     }
     return count;
 }

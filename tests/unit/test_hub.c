@@ -2,7 +2,7 @@
 
 #include "broker/hub/resync.h"
 #include "common/text.h"
-#include "proto/ws_frame.h"
+#include "proto/shared_text.h"
 #include "tests/support/scripted_link.h"
 
 /* ── A hub, its clock, and clients that note what they hear ──────────────────────────────────── */
@@ -72,25 +72,26 @@ struct client {
 static void client_collect(struct client *client)
 {
     static const char letters[] = "pstcer";
-    struct task_frame frames[TASK_RING];
-    uint32_t left_out, len;
-    size_t count = task_collect(client->subscription.task, client->subscription.position, frames,
-                                ARRAY_LEN(frames), &left_out);
+    struct task_item items[TASK_RING];
+    uint32_t left_out;
+    size_t count = task_collect(client->subscription.task, client->subscription.position, items,
+                                ARRAY_LEN(items), &left_out);
 
     for (size_t i = 0; i < count; i++) {
-        const char *text = (const char *)ws_frame_payload(frames[i].frame, &len);
+        const struct span text = shared_text(items[i].text);
         char *end = client->heard + strlen(client->heard);
         const size_t size = sizeof(client->heard) - strlen(client->heard);
         struct task_message message;
 
-        if (task_message_parse((struct span){text, len}, &message) == 0) {
+        if (task_message_parse(text, &message) == 0) {
             snprintf(end, size, " %c@%llu", letters[message.type],
                      (unsigned long long)(message.rev.n % 1000));
         } else {
-            cr_assert(memmem(text, len, "\"rev\":null", 10), "%.*s", (int)len, text);
+            cr_assert(memmem(text.at, text.len, "\"rev\":null", 10), "%.*s", (int)text.len,
+                      text.at);
             snprintf(end, size, " gone");
         }
-        client->subscription.position = frames[i].position;
+        client->subscription.position = items[i].position;
     }
 }
 

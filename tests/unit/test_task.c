@@ -6,7 +6,7 @@
 
 #include "broker/hub/task.h"
 #include "common/mem.h"
-#include "proto/ws_frame.h"
+#include "proto/shared_text.h"
 
 /* ── Messages, and what is collected of them, as text ────────────────────────────────────────── */
 
@@ -89,42 +89,41 @@ static struct task new_task(void)
 #define COLLECTED_SIZE 16384
 
 /* "p@12 s@13": a letter a type, and n. The n within the frame is checked against the told one. */
-static void note_frame(char *text, const struct task_frame *frame)
+static void note_item(char *text, const struct task_item *item)
 {
     static const char letters[] = "pstcer";
     struct task_message message;
-    uint32_t len;
-    const char *payload = (const char *)ws_frame_payload(frame->frame, &len);
+    const struct span payload = shared_text(item->text);
     char *end = text + strlen(text);
     const size_t size = COLLECTED_SIZE - strlen(text);
 
-    if (memmem(payload, len, "\"rev\":null", 10)) {
+    if (memmem(payload.at, payload.len, "\"rev\":null", 10)) {
         snprintf(end, size, "%sr@null", text[0] ? " " : "");
         return;
     }
-    cr_assert_eq(task_message_parse((struct span){payload, len}, &message), 0);
+    cr_assert_eq(task_message_parse(payload, &message), 0);
     snprintf(end, size, "%s%c@%llu", text[0] ? " " : "", letters[message.type],
              (unsigned long long)message.rev.n);
 }
 
-/* What a subscriber at `after_n` gets by and by, `max` frames at a time; it ends at *ret_at. */
+/* What a subscriber at `after_n` gets by and by, `max` items at a time; it ends at *ret_at. */
 static const char *collect_by(struct task *task, uint64_t after_n, size_t max, uint64_t *ret_at,
                               uint32_t *ret_left_out)
 {
     static char text[COLLECTED_SIZE];
-    struct task_frame frames[128];
+    struct task_item items[128];
     uint32_t left_out;
     size_t count;
 
     text[0] = '\0';
     *ret_left_out = 0;
-    while ((count = task_collect(task, after_n, frames, max, &left_out)) > 0) {
+    while ((count = task_collect(task, after_n, items, max, &left_out)) > 0) {
         cr_assert_leq(count, max);
         *ret_left_out += left_out;
         for (size_t i = 0; i < count; i++) {
-            cr_assert_gt(frames[i].position, after_n, "in the order of n");
-            note_frame(text, &frames[i]);
-            after_n = frames[i].position;
+            cr_assert_gt(items[i].position, after_n, "in the order of n");
+            note_item(text, &items[i]);
+            after_n = items[i].position;
         }
     }
     *ret_at = after_n;
@@ -624,7 +623,7 @@ Test(task, is_collected_in_small_pieces_all_the_same)
 Test(task, frames_at_the_end_that_were_superseded_hide_nothing)
 {
     struct task task = new_task();
-    struct task_frame frames[TASK_MESSAGE_TYPES];
+    struct task_item items[TASK_MESSAGE_TYPES];
     uint32_t left_out;
 
     /* Holes between a subscriber and what is due to it, more than a batch takes. */
@@ -632,18 +631,18 @@ Test(task, frames_at_the_end_that_were_superseded_hide_nothing)
     for (uint64_t n = 101; n < 140; n++) {
         progress(&task, "a", n);
     }
-    cr_assert_eq(task_collect(&task, 100, frames, ARRAY_LEN(frames), &left_out), 1);
-    cr_assert_eq(frames[0].position, 139);
+    cr_assert_eq(task_collect(&task, 100, items, ARRAY_LEN(items), &left_out), 1);
+    cr_assert_eq(items[0].position, 139);
     cr_assert_eq(left_out, 38);
     task_deinit(&task);
 }
 
-/* A subscriber that collects a few frames at a time, now and then, whatever comes in between. */
+/* A subscriber that collects a few items at a time, now and then, whatever comes in between. */
 Test(task, a_slow_subscriber_gets_each_message_once_in_order_and_ends_up_right)
 {
     for (unsigned seed = 1; seed <= 200; seed++) {
         struct task task = new_task();
-        struct task_frame frames[TASK_MESSAGE_TYPES];
+        struct task_item items[TASK_MESSAGE_TYPES];
         uint64_t at = TASK_FIRST, n = 100;
         const char *run = "a";
         uint32_t left_out;
@@ -667,11 +666,11 @@ Test(task, a_slow_subscriber_gets_each_message_once_in_order_and_ends_up_right)
             if (rand() % 20 > 0) {
                 continue;
             }
-            count = task_collect(&task, at, frames, ARRAY_LEN(frames), &left_out);
+            count = task_collect(&task, at, items, ARRAY_LEN(items), &left_out);
             count = count ? (size_t)rand() % (count + 1) : 0; /* what the socket took */
             for (size_t k = 0; k < count; k++) {
-                cr_assert_gt(frames[k].position, at);
-                at = frames[k].position;
+                cr_assert_gt(items[k].position, at);
+                at = items[k].position;
             }
         }
         take(&task, "complete", run, n + 1, COMPLETE);
