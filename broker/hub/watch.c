@@ -377,7 +377,8 @@ void watch_take(struct watch *watch, struct span message)
     if (intake_message(&watch->intake, message)) {
         count_state(watch);
         tell_news(watch);
-    } else if (intake_must_read(&watch->intake)) {
+    }
+    if (watch->state == WATCH_LIVE && intake_must_read(&watch->intake)) {
         read_soon(watch);
     }
 }
