@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/cli/http_client.h"
 #include "common/secret_file.h"
@@ -98,7 +99,13 @@ static int take_refusal(struct feed *feed, int status, struct json_value answer)
     case 400:
     case 403:
         return FEED_REFUSED;
-    case 404: /* there is no state yet */
+    case 404:
+        if (strcmp(code, "TASK_NOT_FOUND") != 0) {
+            return FEED_FAILED; /* there is no such path: perhaps it is no broker */
+        }
+        feed_in_contact(feed, FEED_HTTP);
+        return 0;
+    case 429:
     case 503:
         feed_in_contact(feed, FEED_HTTP);
         return 0;

@@ -1,6 +1,7 @@
 """progressctl against real brokers: its exit statuses, what it prints, and how it stays with a task
 while the way to the server breaks."""
 import fcntl
+import http.server
 import json
 import os
 import pty
@@ -480,6 +481,30 @@ def test_without_websocket_the_task_is_polled(broker, publish):
         assert watch.wait() == COMPLETE
         assert proxy.upgrades >= 2
     assert re.search(r"one  0:00\n", watch.output), watch.output
+
+
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """A server whose paths are others than a broker's."""
+
+    def do_GET(self):
+        self.send_response(404)
+        self.end_headers()
+        self.wfile.write(b'{"error":{"code":"NOT_FOUND","message":"there is no such path"}}')
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_server_without_the_path_is_not_taken_for_a_task_without_state():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            with Watch("watch-12", url, "a.b.c", "--give-up", "3") as watch:
+                assert watch.wait() == NO_WAY
+                assert "there is no such path" in watch.output
+        finally:
+            server.shutdown()
 
 
 def test_a_redis_outage_is_waited_for(brokers, tmp_path):

@@ -183,7 +183,8 @@ Test(metrics, each_close_code_of_the_protocol_has_a_row_of_its_own)
 
 Test(metrics, each_http_status_has_a_row_of_its_own)
 {
-    static const unsigned codes[] = {200, 204, 304, 400, 401, 403, 404, 405, 413, 426, 431, 503};
+    static const unsigned codes[] = {200, 204, 304, 400, 401, 403, 404,
+                                     405, 413, 426, 429, 431, 503};
     create(1);
     for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
         char line[64];
