@@ -1,5 +1,5 @@
 #!lua name=progress
--- progressd library version=5 state_ttl=86400 max_payload=4096
+-- progressd library version=6 state_ttl=86400 max_payload=4096
 local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of the line above
 
 -- Each message of a task is made in here, whoever publishes it: checked, given its revision,
@@ -691,6 +691,13 @@ local function lease(keys, args)
         return invalid("the milliseconds must be a whole number from 0 to " .. LEASE_MAX)
     end
 
+    local may = redis.acl_check_cmd
+    local command = not may("GET", key) and "GET" or not may("SET", key, "") and "SET"
+        or not may("DEL", key) and "DEL"
+    if command then
+        return redis.error_reply("NOPERM this user has no right to " .. command
+            .. " on the recorder's lease")
+    end
     local held = redis.call("GET", key)
     if held and held ~= holder then
         return 0
