@@ -41,13 +41,13 @@ struct embedded_redis {
     struct respawn respawn;
 };
 
-static void set_state(struct embedded_redis *redis, enum embedded_state state)
+static void embedded_set_state(struct embedded_redis *redis, enum embedded_state state)
 {
     state_move(&embedded_machine, &redis->state, state, NULL, 0);
 }
 
-static void set_timer(struct embedded_redis *redis, uv_timer_cb on_timer, uint64_t in_ms,
-                      uint64_t repeat_ms)
+static void embedded_set_timer(struct embedded_redis *redis, uv_timer_cb on_timer, uint64_t in_ms,
+                               uint64_t repeat_ms)
 {
     /* Fails only for a closing handle. */
     int rc = uv_timer_start(&redis->timer, on_timer, in_ms, repeat_ms);
@@ -63,7 +63,7 @@ static bool is_process_running(const struct embedded_redis *redis)
 
 /* ── The end ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void after_closing(struct embedded_redis *redis)
+static void embedded_after_closing(struct embedded_redis *redis)
 {
     void (*on_stopped)(void *) = redis->events->on_stopped;
     void *owner = redis->owner;
@@ -79,18 +79,18 @@ static void after_closing(struct embedded_redis *redis)
     on_stopped(owner);
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+static void embedded_on_timer_closed(uv_handle_t *handle)
 {
     struct embedded_redis *redis = CONTAINER_OF(handle, struct embedded_redis, timer);
 
     redis->timer_exists = false;
-    after_closing(redis);
+    embedded_after_closing(redis);
 }
 
 static void embedded_finish(struct embedded_redis *redis)
 {
-    set_state(redis, EMBEDDED_STOPPED);
-    uv_close((uv_handle_t *)&redis->timer, on_timer_closed);
+    embedded_set_state(redis, EMBEDDED_STOPPED);
+    uv_close((uv_handle_t *)&redis->timer, embedded_on_timer_closed);
     if (redis->connection_exists) {
         redis_connection_close(&redis->connection);
     }
@@ -100,14 +100,14 @@ static void embedded_finish(struct embedded_redis *redis)
 static void embedded_fail(struct embedded_redis *redis, const char *why)
 {
     uv_timer_stop(&redis->timer);
-    set_state(redis, EMBEDDED_FAILED);
+    embedded_set_state(redis, EMBEDDED_FAILED);
     redis->events->on_failed(redis->owner, why);
 }
 
 /* ── Its answer ──────────────────────────────────────────────────────────────────────────────── */
 
 static void embedded_look(struct embedded_redis *redis);
-static void start_server(struct embedded_redis *redis);
+static void embedded_start_server(struct embedded_redis *redis);
 
 static void embedded_announce(struct embedded_redis *redis)
 {
@@ -122,7 +122,7 @@ static void embedded_use(struct embedded_redis *redis, int pid)
     const bool ours = redis->state == EMBEDDED_STARTING;
 
     uv_timer_stop(&redis->timer);
-    set_state(redis, ours ? EMBEDDED_RUNNING : EMBEDDED_TAKEN);
+    embedded_set_state(redis, ours ? EMBEDDED_RUNNING : EMBEDDED_TAKEN);
     log_event(ours ? LOG_INFO : LOG_WARN, MODULE,
               ours ? "Redis started" : "took over a Redis that was running",
               LOG_TEXT("socket", redis->server.path), LOG_INT("pid", pid));
@@ -134,7 +134,7 @@ static void embedded_use(struct embedded_redis *redis, int pid)
     embedded_announce(redis);
 }
 
-static void on_info(void *context, const struct redis_answer *answer)
+static void embedded_on_info(void *context, const struct redis_answer *answer)
 {
     struct embedded_redis *redis = context;
     struct redis_info info;
@@ -166,30 +166,30 @@ static void on_info(void *context, const struct redis_answer *answer)
     }
 }
 
-static void on_open(struct redis_connection *connection)
+static void embedded_on_open(struct redis_connection *connection)
 {
     struct embedded_redis *redis = CONTAINER_OF(connection, struct embedded_redis, connection);
 
-    if (redis_connection_send(connection, on_info, redis, 2,
+    if (redis_connection_send(connection, embedded_on_info, redis, 2,
                               (struct span[]){SPAN_OF("INFO"), SPAN_OF("default")}) < 0) {
         redis_connection_close(connection);
     }
 }
 
-static void on_connection_failed(struct redis_connection *connection, const char *why)
+static void embedded_on_connection_failed(struct redis_connection *connection, const char *why)
 {
     log_event(LOG_DEBUG, MODULE, "no answer", LOG_TEXT("why", why));
     redis_connection_close(connection);
 }
 
-static void on_connection_closed(struct redis_connection *connection)
+static void embedded_on_connection_closed(struct redis_connection *connection)
 {
     struct embedded_redis *redis = CONTAINER_OF(connection, struct embedded_redis, connection);
 
     redis->connection_exists = false;
     switch ((enum embedded_state)redis->state) {
     case EMBEDDED_LOOKING: /* nobody is there */
-        start_server(redis);
+        embedded_start_server(redis);
         break;
     case EMBEDDED_TAKEN:
         log_event(LOG_WARN, MODULE, "the Redis that was taken over is gone",
@@ -202,7 +202,7 @@ static void on_connection_closed(struct redis_connection *connection)
         }
         break;
     case EMBEDDED_STOPPED:
-        after_closing(redis);
+        embedded_after_closing(redis);
         break;
     case EMBEDDED_STARTING: /* the timer asks again */
     case EMBEDDED_RUNNING:
@@ -213,9 +213,9 @@ static void on_connection_closed(struct redis_connection *connection)
 }
 
 static const struct redis_connection_events connection_events = {
-    .on_open = on_open,
-    .on_failed = on_connection_failed,
-    .on_closed = on_connection_closed,
+    .on_open = embedded_on_open,
+    .on_failed = embedded_on_connection_failed,
+    .on_closed = embedded_on_connection_closed,
 };
 
 static void embedded_ask(struct embedded_redis *redis)
@@ -227,7 +227,7 @@ static void embedded_ask(struct embedded_redis *redis)
     }
 }
 
-static void on_answer_overdue(struct embedded_redis *redis)
+static void embedded_on_answer_overdue(struct embedded_redis *redis)
 {
     char why[256];
 
@@ -245,38 +245,38 @@ static void on_answer_overdue(struct embedded_redis *redis)
     }
 }
 
-static void on_tick(uv_timer_t *timer)
+static void embedded_on_tick(uv_timer_t *timer)
 {
     struct embedded_redis *redis = CONTAINER_OF(timer, struct embedded_redis, timer);
 
     if (uv_now(redis->loop) - redis->since_ms >= ANSWER_TIMEOUT_MS) {
-        on_answer_overdue(redis);
+        embedded_on_answer_overdue(redis);
     } else if (!redis->connection_exists) {
         embedded_ask(redis);
     }
 }
 
 /* Asks, and asks again at each tick until there is an answer or none can come. */
-static void await_answer(struct embedded_redis *redis, enum embedded_state state)
+static void embedded_await_answer(struct embedded_redis *redis, enum embedded_state state)
 {
-    set_state(redis, state);
+    embedded_set_state(redis, state);
     redis->since_ms = uv_now(redis->loop);
-    set_timer(redis, on_tick, state == EMBEDDED_LOOKING ? 0 : TICK_MS, TICK_MS);
+    embedded_set_timer(redis, embedded_on_tick, state == EMBEDDED_LOOKING ? 0 : TICK_MS, TICK_MS);
 }
 
 static void embedded_look(struct embedded_redis *redis)
 {
-    await_answer(redis, EMBEDDED_LOOKING);
+    embedded_await_answer(redis, EMBEDDED_LOOKING);
 }
 
 /* ── A process of our own ────────────────────────────────────────────────────────────────────── */
 
-static void on_pause_over(uv_timer_t *timer)
+static void embedded_on_pause_over(uv_timer_t *timer)
 {
     embedded_look(CONTAINER_OF(timer, struct embedded_redis, timer));
 }
 
-static void on_process_closed(uv_handle_t *handle)
+static void embedded_on_process_closed(uv_handle_t *handle)
 {
     struct embedded_redis *redis = CONTAINER_OF(handle, struct embedded_redis, process);
 
@@ -284,10 +284,10 @@ static void on_process_closed(uv_handle_t *handle)
     if (redis->state == EMBEDDED_STOPPING) {
         embedded_finish(redis);
     }
-    after_closing(redis);
+    embedded_after_closing(redis);
 }
 
-static void log_exit(const struct embedded_redis *redis, int64_t status, int signal)
+static void embedded_log_exit(const struct embedded_redis *redis, int64_t status, int signal)
 {
     const bool expected = redis->state == EMBEDDED_STOPPING && status == 0;
 
@@ -312,46 +312,47 @@ static void tell_why_not_started(struct embedded_redis *redis, int64_t status)
 }
 
 /* Ours is gone, or could not be started. */
-static void come_back(struct embedded_redis *redis)
+static void embedded_come_back(struct embedded_redis *redis)
 {
     uint64_t lived = uv_now(redis->loop) - redis->since_ms;
 
-    set_state(redis, EMBEDDED_PAUSING);
-    set_timer(redis, on_pause_over, respawn_pause(&redis->respawn, lived), 0);
+    embedded_set_state(redis, EMBEDDED_PAUSING);
+    embedded_set_timer(redis, embedded_on_pause_over, respawn_pause(&redis->respawn, lived), 0);
 }
 
-static void on_process_exit(uv_process_t *process, int64_t status, int signal)
+static void embedded_on_process_exit(uv_process_t *process, int64_t status, int signal)
 {
     struct embedded_redis *redis = CONTAINER_OF(process, struct embedded_redis, process);
 
-    log_exit(redis, status, signal);
-    uv_close((uv_handle_t *)process, on_process_closed);
+    embedded_log_exit(redis, status, signal);
+    uv_close((uv_handle_t *)process, embedded_on_process_closed);
     if (redis->state != EMBEDDED_STARTING && redis->state != EMBEDDED_RUNNING) {
         return;
     }
     if (redis->announced) {
-        come_back(redis);
+        embedded_come_back(redis);
     } else {
         tell_why_not_started(redis, status);
     }
 }
 
-static void start_server(struct embedded_redis *redis)
+static void embedded_start_server(struct embedded_redis *redis)
 {
-    int rc = redis_server_spawn(redis->loop, &redis->process, redis->state_dir, on_process_exit);
+    int rc = redis_server_spawn(redis->loop, &redis->process, redis->state_dir,
+                                embedded_on_process_exit);
 
     redis->process_exists = true;
-    await_answer(redis, EMBEDDED_STARTING);
+    embedded_await_answer(redis, EMBEDDED_STARTING);
     if (rc < 0) {
         log_event(LOG_ERROR, MODULE, "cannot start a process", LOG_TEXT("why", uv_strerror(rc)));
-        uv_close((uv_handle_t *)&redis->process, on_process_closed);
-        come_back(redis);
+        uv_close((uv_handle_t *)&redis->process, embedded_on_process_closed);
+        embedded_come_back(redis);
     }
 }
 
 /* ── Opening ─────────────────────────────────────────────────────────────────────────────────── */
 
-static char *join(const char *directory, const char *name)
+static char *embedded_join(const char *directory, const char *name)
 {
     struct text path = TEXT_EMPTY;
     char *copy;
@@ -363,11 +364,11 @@ static char *join(const char *directory, const char *name)
 }
 
 /* What needs memory, before anything is opened. NULL when there is none. */
-static struct embedded_redis *allocate(const char *state_dir)
+static struct embedded_redis *embedded_allocate(const char *state_dir)
 {
     struct embedded_redis *redis = mem_zalloc(1, sizeof(*redis));
     char *copy = mem_strndup(state_dir, strlen(state_dir));
-    char *path = join(state_dir, STATE_DIR_REDIS_SOCKET);
+    char *path = embedded_join(state_dir, STATE_DIR_REDIS_SOCKET);
 
     if (!redis || !copy || !path) {
         mem_free(redis);
@@ -391,7 +392,7 @@ int embedded_redis_open(uv_loop_t *loop, const char *state_dir,
     if (redis_server_claim(state_dir, &fd, why) != 0) {
         return EMBEDDED_REDIS_INVALID;
     }
-    redis = allocate(state_dir);
+    redis = embedded_allocate(state_dir);
     if (!redis) {
         close(fd);
         return -ENOMEM;
@@ -414,7 +415,7 @@ const char *embedded_redis_socket(const struct embedded_redis *redis)
 
 /* ── Stopping ────────────────────────────────────────────────────────────────────────────────── */
 
-static void kill_now(struct embedded_redis *redis)
+static void embedded_kill_now(struct embedded_redis *redis)
 {
     if (is_process_running(redis)) {
         (void)uv_process_kill(&redis->process, SIGKILL);
@@ -423,13 +424,13 @@ static void kill_now(struct embedded_redis *redis)
     }
 }
 
-static void on_stop_overdue(uv_timer_t *timer)
+static void embedded_on_stop_overdue(uv_timer_t *timer)
 {
     log_event(LOG_ERROR, MODULE, "Redis does not stop, killing it");
-    kill_now(CONTAINER_OF(timer, struct embedded_redis, timer));
+    embedded_kill_now(CONTAINER_OF(timer, struct embedded_redis, timer));
 }
 
-static void on_shutdown_refused(void *context, const struct redis_answer *answer)
+static void embedded_on_shutdown_refused(void *context, const struct redis_answer *answer)
 {
     if (answer->kind != REDIS_VALUE && answer->kind != REDIS_LOST) {
         log_event(LOG_ERROR, MODULE, "Redis refuses to stop",
@@ -439,7 +440,7 @@ static void on_shutdown_refused(void *context, const struct redis_answer *answer
 
 static void shut_down_taken(struct embedded_redis *redis)
 {
-    if (redis_connection_send(&redis->connection, on_shutdown_refused, redis, 1,
+    if (redis_connection_send(&redis->connection, embedded_on_shutdown_refused, redis, 1,
                               (struct span[]){SPAN_OF("SHUTDOWN")}) < 0 &&
         redis->taken_pid > 0) {
         (void)kill(redis->taken_pid, SIGTERM);
@@ -451,14 +452,14 @@ void embedded_redis_stop(struct embedded_redis *redis)
     const enum embedded_state state = redis->state;
 
     if (state == EMBEDDED_STOPPING) {
-        kill_now(redis);
+        embedded_kill_now(redis);
         return;
     }
     if (state == EMBEDDED_STOPPED) {
         return;
     }
-    set_state(redis, EMBEDDED_STOPPING);
-    set_timer(redis, on_stop_overdue, STOP_TIMEOUT_MS, 0);
+    embedded_set_state(redis, EMBEDDED_STOPPING);
+    embedded_set_timer(redis, embedded_on_stop_overdue, STOP_TIMEOUT_MS, 0);
     if (is_process_running(redis)) {
         (void)uv_process_kill(&redis->process, SIGTERM); /* the same to it as SHUTDOWN */
     } else if (state == EMBEDDED_TAKEN) {

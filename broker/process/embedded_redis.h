@@ -1,6 +1,6 @@
 /* The Redis of a broker that was not told of any: a private redis-server on a Unix socket.
  *
- * Receives   the state directory, from supervisor
+ * Receives   the state directory
  * Hands on   on_ready once it answers, on_failed when it can't be had
  * Owns       the redis-server process, its data in the state directory, the directory's lock
  *

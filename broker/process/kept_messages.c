@@ -13,7 +13,7 @@ void kept_messages_init(struct kept_messages *kept)
     list_init(&kept->by_age);
 }
 
-static void task_free(struct kept_messages *kept, struct kept_task *task)
+static void kept_task_free(struct kept_messages *kept, struct kept_task *task)
 {
     map_remove(&kept->by_channel, task->channel, task->channel_len);
     list_remove(&task->link);
@@ -21,7 +21,7 @@ static void task_free(struct kept_messages *kept, struct kept_task *task)
     mem_free(task);
 }
 
-static void message_free(struct kept_messages *kept, struct kept_message *message)
+static void kept_message_free(struct kept_messages *kept, struct kept_message *message)
 {
     list_remove(&message->link);
     list_remove(&message->by_age);
@@ -30,17 +30,17 @@ static void message_free(struct kept_messages *kept, struct kept_message *messag
 }
 
 /* Lets go of a message, and of its task if that was the last one. */
-static void let_go(struct kept_messages *kept, struct kept_message *message)
+static void kept_let_go(struct kept_messages *kept, struct kept_message *message)
 {
     struct kept_task *task = message->task;
 
-    message_free(kept, message);
+    kept_message_free(kept, message);
     if (list_is_empty(&task->messages)) {
-        task_free(kept, task);
+        kept_task_free(kept, task);
     }
 }
 
-static struct kept_message *oldest(const struct kept_messages *kept)
+static struct kept_message *kept_oldest(const struct kept_messages *kept)
 {
     return CONTAINER_OF(list_first(&kept->by_age), struct kept_message, by_age);
 }
@@ -48,12 +48,12 @@ static struct kept_message *oldest(const struct kept_messages *kept)
 void kept_messages_deinit(struct kept_messages *kept)
 {
     while (!list_is_empty(&kept->by_age)) {
-        let_go(kept, oldest(kept));
+        kept_let_go(kept, kept_oldest(kept));
     }
     map_deinit(&kept->by_channel);
 }
 
-static struct kept_task *task_new(struct kept_messages *kept, struct span channel)
+static struct kept_task *kept_task_new(struct kept_messages *kept, struct span channel)
 {
     struct kept_task *task = mem_zalloc(1, sizeof(*task) + channel.len);
 
@@ -73,8 +73,8 @@ static struct kept_task *task_new(struct kept_messages *kept, struct span channe
     return task;
 }
 
-static struct kept_message *message_new(uint64_t now_ms, enum task_message_type type,
-                                        struct span payload)
+static struct kept_message *kept_message_new(uint64_t now_ms, enum task_message_type type,
+                                             struct span payload)
 {
     struct kept_message *message = mem_zalloc(1, sizeof(*message) + payload.len);
 
@@ -90,13 +90,13 @@ static struct kept_message *message_new(uint64_t now_ms, enum task_message_type 
 }
 
 /* What is superseded by a message of that type. */
-static void drop_older(struct kept_messages *kept, struct kept_task *task,
-                       enum task_message_type type)
+static void kept_drop_older(struct kept_messages *kept, struct kept_task *task,
+                            enum task_message_type type)
 {
     LIST_EACH (link, &task->messages) {
         struct kept_message *message = CONTAINER_OF(link, struct kept_message, link);
         if (message->type == type) {
-            message_free(kept, message);
+            kept_message_free(kept, message);
             return;
         }
     }
@@ -106,24 +106,24 @@ int kept_messages_add(struct kept_messages *kept, uint64_t now_ms, struct span c
                       enum task_message_type type, struct span payload)
 {
     struct kept_task *task = map_get(&kept->by_channel, channel.at, channel.len);
-    struct kept_message *message = message_new(now_ms, type, payload);
+    struct kept_message *message = kept_message_new(now_ms, type, payload);
     int gone = 0;
 
     if (message && !task) {
-        task = task_new(kept, channel);
+        task = kept_task_new(kept, channel);
     }
     if (!message || !task) {
         mem_free(message);
         return -ENOMEM;
     }
-    drop_older(kept, task, type);
+    kept_drop_older(kept, task, type);
     message->task = task;
     message->number = ++kept->last_number;
     list_append(&task->messages, &message->link);
     list_append(&kept->by_age, &message->by_age);
     kept->bytes += sizeof(*message) + payload.len;
     while (kept->bytes > KEPT_MESSAGES_BYTES_MAX) {
-        let_go(kept, oldest(kept));
+        kept_let_go(kept, kept_oldest(kept));
         gone++;
     }
     return gone;
@@ -139,11 +139,11 @@ void kept_messages_settle(struct kept_messages *kept, struct span channel, uint6
     LIST_EACH (link, &task->messages) {
         struct kept_message *message = CONTAINER_OF(link, struct kept_message, link);
         if (message->number <= up_to_number) {
-            message_free(kept, message);
+            kept_message_free(kept, message);
         }
     }
     if (list_is_empty(&task->messages)) {
-        task_free(kept, task);
+        kept_task_free(kept, task);
     }
 }
 
@@ -152,9 +152,9 @@ uint32_t kept_messages_expire(struct kept_messages *kept, uint64_t before_ms,
 {
     uint32_t count = 0;
 
-    while (!list_is_empty(&kept->by_age) && oldest(kept)->at_ms < before_ms) {
-        count += oldest(kept)->at_ms >= counted_from_ms;
-        let_go(kept, oldest(kept));
+    while (!list_is_empty(&kept->by_age) && kept_oldest(kept)->at_ms < before_ms) {
+        count += kept_oldest(kept)->at_ms >= counted_from_ms;
+        kept_let_go(kept, kept_oldest(kept));
     }
     return count;
 }

@@ -48,31 +48,31 @@ enum recorder_state recorder_state(const struct recorder *recorder)
     return recorder->state;
 }
 
-static void set_state(struct recorder *recorder, enum recorder_state state)
+static void recorder_set_state(struct recorder *recorder, enum recorder_state state)
 {
     if (recorder->state != state) {
         state_move(&recorder_machine, &recorder->state, state, NULL, 0);
     }
 }
 
-static bool is_running(const struct recorder *recorder)
+static bool recorder_is_running(const struct recorder *recorder)
 {
     return recorder->state < RECORDER_STOPPING;
 }
 
-static uint64_t now_ms(const struct recorder *recorder)
+static uint64_t recorder_now_ms(const struct recorder *recorder)
 {
     return uv_now(recorder->settings.loop);
 }
 
-static void set_timer(struct recorder *recorder, struct timer *timer, uint64_t in_ms)
+static void recorder_set_timer(struct recorder *recorder, struct timer *timer, uint64_t in_ms)
 {
-    timer_set(recorder->settings.wheel, timer, now_ms(recorder) + in_ms);
+    timer_set(recorder->settings.wheel, timer, recorder_now_ms(recorder) + in_ms);
 }
 
 /* An error that comes again and again is logged once. */
-static void log_error(struct recorder *recorder, const char *what,
-                      const struct redis_answer *answer)
+static void recorder_log_error(struct recorder *recorder, const char *what,
+                               const struct redis_answer *answer)
 {
     char why[sizeof(recorder->last_error)];
 
@@ -84,9 +84,9 @@ static void log_error(struct recorder *recorder, const char *what,
 
 static void begin_recording(struct recorder *recorder);
 
-static void close_all(struct recorder *recorder)
+static void recorder_close_all(struct recorder *recorder)
 {
-    set_state(recorder, RECORDER_CLOSING);
+    recorder_set_state(recorder, RECORDER_CLOSING);
     timer_cancel(recorder->settings.wheel, &recorder->renewal);
     timer_cancel(recorder->settings.wheel, &recorder->expiry);
     redis_link_close(recorder->link);
@@ -95,7 +95,7 @@ static void close_all(struct recorder *recorder)
 /* ── The lease ───────────────────────────────────────────────────────────────────────────────── */
 
 /* `until_ms` 0: we don't hold it. */
-static void set_lease(struct recorder *recorder, uint64_t until_ms)
+static void recorder_set_lease(struct recorder *recorder, uint64_t until_ms)
 {
     const bool had = recorder->lease_until_ms > 0, has = until_ms > 0;
 
@@ -107,9 +107,9 @@ static void set_lease(struct recorder *recorder, uint64_t until_ms)
 }
 
 /* Whether a loop that stood still hasn't slept over the lease. */
-static bool holds_lease(const struct recorder *recorder)
+static bool recorder_holds_lease(const struct recorder *recorder)
 {
-    return now_ms(recorder) < recorder->lease_until_ms;
+    return recorder_now_ms(recorder) < recorder->lease_until_ms;
 }
 
 /* From here on nobody is known to record. What this recorder left itself counts too. */
@@ -118,22 +118,22 @@ static void leave_known(struct recorder *recorder)
     if (recorder->state == RECORDER_RECORDING) {
         recorder->unknown_since_ms = 0;
     } else if (recorder->state == RECORDER_STANDING_BY) {
-        recorder->unknown_since_ms = now_ms(recorder);
+        recorder->unknown_since_ms = recorder_now_ms(recorder);
     }
 }
 
 /* Nobody is known to hold the lease any more. */
-static void on_expiry(struct timer *timer)
+static void recorder_on_expiry(struct timer *timer)
 {
     struct recorder *recorder = CONTAINER_OF(timer, struct recorder, expiry);
     const bool held = recorder->lease_until_ms > 0;
 
-    set_lease(recorder, 0);
+    recorder_set_lease(recorder, 0);
     leave_known(recorder);
     if (recorder->state != RECORDER_RECORDING && recorder->state != RECORDER_STANDING_BY) {
         return;
     }
-    set_state(recorder, RECORDER_ASKING);
+    recorder_set_state(recorder, RECORDER_ASKING);
     if (held && (recorder->asked_ms > 0 || recorder->in_flight > 0)) {
         redis_link_fail(recorder->link, "the recorder's lease could not be renewed in time");
     }
@@ -151,41 +151,42 @@ static int ask_for_lease(struct recorder *recorder, unsigned for_ms, redis_answe
                                               SPAN_OF(recorder->holder), SPAN_OF(milliseconds)});
 }
 
-static void on_lease_answered(void *context, const struct redis_answer *answer)
+static void recorder_on_lease_answered(void *context, const struct redis_answer *answer)
 {
     struct recorder *recorder = context;
     const uint64_t until_ms = recorder->asked_ms + RECORDER_LEASE_MS;
 
     recorder->asked_ms = 0;
-    if (answer->kind == REDIS_LOST || !is_running(recorder) || recorder->state == RECORDER_AWAY) {
+    if (answer->kind == REDIS_LOST || !recorder_is_running(recorder) ||
+        recorder->state == RECORDER_AWAY) {
         return;
     }
     if (answer->kind != REDIS_VALUE) {
-        log_error(recorder, "cannot get the lease", answer);
+        recorder_log_error(recorder, "cannot get the lease", answer);
         return;
     }
     recorder->last_error[0] = '\0';
     if (redis_answer_integer(answer) == 1) {
-        set_lease(recorder, until_ms);
+        recorder_set_lease(recorder, until_ms);
         begin_recording(recorder);
     } else {
-        set_lease(recorder, 0);
-        set_state(recorder, RECORDER_STANDING_BY);
+        recorder_set_lease(recorder, 0);
+        recorder_set_state(recorder, RECORDER_STANDING_BY);
     }
     timer_set(recorder->settings.wheel, &recorder->expiry, until_ms);
 }
 
-static void renew(struct recorder *recorder)
+static void recorder_renew(struct recorder *recorder)
 {
     if (recorder->asked_ms == 0 &&
-        ask_for_lease(recorder, RECORDER_LEASE_MS, on_lease_answered) == 0) {
-        recorder->asked_ms = now_ms(recorder);
+        ask_for_lease(recorder, RECORDER_LEASE_MS, recorder_on_lease_answered) == 0) {
+        recorder->asked_ms = recorder_now_ms(recorder);
     }
 }
 
 /* ── The subscription ────────────────────────────────────────────────────────────────────────── */
 
-static void on_subscribed(void *context, const struct redis_answer *answer)
+static void recorder_on_subscribed(void *context, const struct redis_answer *answer)
 {
     struct recorder *recorder = context;
 
@@ -193,23 +194,23 @@ static void on_subscribed(void *context, const struct redis_answer *answer)
         return;
     }
     if (answer->kind != REDIS_VALUE) {
-        set_state(recorder, RECORDER_AWAY);
-        log_error(recorder, "cannot subscribe to what is published", answer);
+        recorder_set_state(recorder, RECORDER_AWAY);
+        recorder_log_error(recorder, "cannot subscribe to what is published", answer);
         return;
     }
-    if (holds_lease(recorder)) {
+    if (recorder_holds_lease(recorder)) {
         begin_recording(recorder);
     } else {
-        set_state(recorder, RECORDER_ASKING);
+        recorder_set_state(recorder, RECORDER_ASKING);
     }
-    renew(recorder);
+    recorder_renew(recorder);
 }
 
-static void subscribe(struct recorder *recorder)
+static void recorder_subscribe(struct recorder *recorder)
 {
     if (redis_link_subscribe(recorder->link, "PSUBSCRIBE", SPAN_OF(recorder->pattern),
-                             on_subscribed, recorder) == 0) {
-        set_state(recorder, RECORDER_SUBSCRIBING);
+                             recorder_on_subscribed, recorder) == 0) {
+        recorder_set_state(recorder, RECORDER_SUBSCRIBING);
     }
 }
 
@@ -223,9 +224,9 @@ static void count_lost(struct recorder *recorder, uint32_t count)
 }
 
 /* What was kept for long enough is lost, if nobody is known to have recorded it. */
-static void expire(struct recorder *recorder)
+static void recorder_expire(struct recorder *recorder)
 {
-    const uint64_t now = now_ms(recorder);
+    const uint64_t now = recorder_now_ms(recorder);
     const bool known =
         recorder->state == RECORDER_RECORDING || recorder->state == RECORDER_STANDING_BY;
 
@@ -236,34 +237,34 @@ static void expire(struct recorder *recorder)
 }
 
 /* Each second: what the state asks for, and what failed a second ago. */
-static void on_renewal(struct timer *timer)
+static void recorder_on_renewal(struct timer *timer)
 {
     struct recorder *recorder = CONTAINER_OF(timer, struct recorder, renewal);
 
     if (recorder->state == RECORDER_STOPPING) {
-        close_all(recorder);
+        recorder_close_all(recorder);
         return;
     }
-    set_timer(recorder, &recorder->renewal, RECORDER_RENEW_MS);
-    expire(recorder);
+    recorder_set_timer(recorder, &recorder->renewal, RECORDER_RENEW_MS);
+    recorder_expire(recorder);
     if (recorder->state == RECORDER_AWAY) {
-        subscribe(recorder);
+        recorder_subscribe(recorder);
     } else if (recorder->state != RECORDER_SUBSCRIBING) {
-        renew(recorder);
+        recorder_renew(recorder);
     }
 }
 
 /* ── Messages ────────────────────────────────────────────────────────────────────────────────── */
 
-static void drop(struct recorder *recorder, enum metric metric, struct span channel,
-                 struct span why)
+static void recorder_drop(struct recorder *recorder, enum metric metric, struct span channel,
+                          struct span why)
 {
     metric_add(recorder->settings.metrics, metric, 1);
     log_event(LOG_WARN, MODULE, "message dropped", LOG_SPAN("channel", channel.at, channel.len),
               LOG_SPAN("why", why.at, why.len));
 }
 
-static void update_pause(struct recorder *recorder)
+static void recorder_update_pause(struct recorder *recorder)
 {
     if (recorder->in_flight >= RECORDER_IN_FLIGHT_MAX) {
         redis_link_pause(recorder->link, true);
@@ -297,10 +298,10 @@ static void message_is_through(struct recorder_message *message, const struct re
                              message->number);
     }
     mem_free(message);
-    update_pause(recorder);
+    recorder_update_pause(recorder);
 }
 
-static void on_recorded(void *context, const struct redis_answer *answer)
+static void recorder_on_recorded(void *context, const struct redis_answer *answer)
 {
     struct recorder_message *message = context;
     struct recorder *recorder = message->recorder;
@@ -309,26 +310,26 @@ static void on_recorded(void *context, const struct redis_answer *answer)
     if (answer->kind == REDIS_VALUE) {
         metric_add(recorder->settings.metrics, METRIC_RECORDER_ACCEPTED, 1);
     } else if (answer->kind != REDIS_LOST) {
-        drop(recorder,
-             answer->kind == REDIS_INVALID ? METRIC_RECORDER_DROPPED_INVALID
-                                           : METRIC_RECORDER_DROPPED_OTHER,
-             channel, answer->error);
+        recorder_drop(recorder,
+                      answer->kind == REDIS_INVALID ? METRIC_RECORDER_DROPPED_INVALID
+                                                    : METRIC_RECORDER_DROPPED_OTHER,
+                      channel, answer->error);
     } else if (message->number == 0) {
-        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
-             SPAN_OF("the link to Redis was lost on the way"));
+        recorder_drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
+                      SPAN_OF("the link to Redis was lost on the way"));
     }
     message_is_through(message, answer);
 }
 
-static int record(struct recorder *recorder, uint64_t number, struct span channel, struct span type,
-                  struct span payload)
+static int recorder_record(struct recorder *recorder, uint64_t number, struct span channel,
+                           struct span type, struct span payload)
 {
     struct recorder_message *message = recorder_message_new(recorder, channel, number);
 
     if (!message) {
         return -ENOMEM;
     }
-    int rc = redis_link_command(recorder->link, on_recorded, message, 6,
+    int rc = redis_link_command(recorder->link, recorder_on_recorded, message, 6,
                                 (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_publish"),
                                                 SPAN_OF("1"), channel, type, payload});
     if (rc < 0) {
@@ -340,55 +341,57 @@ static int record(struct recorder *recorder, uint64_t number, struct span channe
 }
 
 /* The number of the message that was kept, or 0. */
-static uint64_t keep(struct recorder *recorder, struct span channel, struct span type_name,
-                     struct span payload)
+static uint64_t recorder_keep(struct recorder *recorder, struct span channel, struct span type_name,
+                              struct span payload)
 {
     enum task_message_type type;
 
     if (!task_message_type_of(type_name, &type) || type == TASK_RESET) {
         return 0;
     }
-    int gone = kept_messages_add(&recorder->kept, now_ms(recorder), channel, type, payload);
+    int gone =
+        kept_messages_add(&recorder->kept, recorder_now_ms(recorder), channel, type, payload);
     if (gone < 0) {
         return 0;
     }
     if (gone > 0 && recorder->state == RECORDER_STANDING_BY) {
         recorder->crowded_out += (uint32_t)gone;
-        recorder->crowded_out_ms = now_ms(recorder);
+        recorder->crowded_out_ms = recorder_now_ms(recorder);
     } else if (recorder->state == RECORDER_ASKING) {
         count_lost(recorder, (uint32_t)gone);
     }
     return recorder->kept.last_number;
 }
 
-static void on_message(void *owner, struct redis_link *link, struct span channel, struct span text)
+static void recorder_on_message(void *owner, struct redis_link *link, struct span channel,
+                                struct span text)
 {
     struct recorder *recorder = owner;
     struct span task_id = task_id_of_key(channel, recorder->settings.config->redis_prefix);
-    const bool records = recorder->state == RECORDER_RECORDING && holds_lease(recorder);
+    const bool records = recorder->state == RECORDER_RECORDING && recorder_holds_lease(recorder);
     struct span type, payload;
     char why[128] = "the channel's name must end in a task id: 1 to 128 of A-Z a-z 0-9 . _ ~ : -";
 
-    if (!is_running(recorder)) {
+    if (!recorder_is_running(recorder)) {
         return;
     }
     if (!task_id.at || plain_message_parse(text, task_id, &type, &payload, why) != 0) {
         if (records) {
-            drop(recorder, METRIC_RECORDER_DROPPED_INVALID, channel, SPAN_OF(why));
+            recorder_drop(recorder, METRIC_RECORDER_DROPPED_INVALID, channel, SPAN_OF(why));
         }
         return;
     }
-    const uint64_t number = keep(recorder, channel, type, payload);
-    if (records && record(recorder, number, channel, type, payload) < 0) {
+    const uint64_t number = recorder_keep(recorder, channel, type, payload);
+    if (records && recorder_record(recorder, number, channel, type, payload) < 0) {
         kept_messages_settle(&recorder->kept, channel, number);
-        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, SPAN_OF("out of memory"));
+        recorder_drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, SPAN_OF("out of memory"));
     }
-    update_pause(recorder);
+    recorder_update_pause(recorder);
 }
 
 /* ── Taking over ─────────────────────────────────────────────────────────────────────────────── */
 
-static void on_taken_over(void *context, const struct redis_answer *answer)
+static void recorder_on_taken_over(void *context, const struct redis_answer *answer)
 {
     struct recorder_message *message = context;
     struct recorder *recorder = message->recorder;
@@ -404,11 +407,11 @@ static void on_taken_over(void *context, const struct redis_answer *answer)
         metric_add(recorder->settings.metrics, METRIC_RECORDER_ACCEPTED, recorded);
         metric_add(recorder->settings.metrics, METRIC_RECORDER_TAKEN_OVER, recorded);
         for (; refused > 0; refused--) {
-            drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
-                 SPAN_OF("refused, as left by another recorder"));
+            recorder_drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel,
+                          SPAN_OF("refused, as left by another recorder"));
         }
     } else if (answer->kind != REDIS_LOST) {
-        drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, answer->error);
+        recorder_drop(recorder, METRIC_RECORDER_DROPPED_OTHER, channel, answer->error);
     }
     message_is_through(message, answer);
 }
@@ -430,14 +433,15 @@ static int take_over_task(struct recorder *recorder, const struct kept_task *tas
     LIST_EACH (link, &task->messages) {
         const struct kept_message *message = CONTAINER_OF(link, struct kept_message, link);
 
-        snprintf(ages[i], sizeof(ages[i]), "%u", (unsigned)(now_ms(recorder) - message->at_ms));
+        snprintf(ages[i], sizeof(ages[i]), "%u",
+                 (unsigned)(recorder_now_ms(recorder) - message->at_ms));
         argv[argc++] = SPAN_OF(task_message_type_name(message->type));
         argv[argc++] = SPAN_OF(ages[i]);
         i++;
         argv[argc++] = (struct span){message->payload, message->payload_len};
         pending->number = message->number;
     }
-    int rc = redis_link_command(recorder->link, on_taken_over, pending, argc, argv);
+    int rc = redis_link_command(recorder->link, recorder_on_taken_over, pending, argc, argv);
     if (rc < 0) {
         mem_free(pending);
         return rc;
@@ -447,9 +451,9 @@ static int take_over_task(struct recorder *recorder, const struct kept_task *tas
 }
 
 /* Before anything that comes from now on. */
-static void take_over(struct recorder *recorder)
+static void recorder_take_over(struct recorder *recorder)
 {
-    if (now_ms(recorder) - recorder->crowded_out_ms < RECORDER_KEPT_MS) {
+    if (recorder_now_ms(recorder) - recorder->crowded_out_ms < RECORDER_KEPT_MS) {
         count_lost(recorder, recorder->crowded_out);
     }
     recorder->crowded_out = 0;
@@ -464,36 +468,36 @@ static void begin_recording(struct recorder *recorder)
 {
     const bool begins = recorder->state != RECORDER_RECORDING;
 
-    set_state(recorder, RECORDER_RECORDING);
+    recorder_set_state(recorder, RECORDER_RECORDING);
     if (begins) {
-        take_over(recorder);
-        update_pause(recorder);
+        recorder_take_over(recorder);
+        recorder_update_pause(recorder);
     }
 }
 
 /* ── The link ────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_up(void *owner, struct redis_link *link)
+static void recorder_on_up(void *owner, struct redis_link *link)
 {
     struct recorder *recorder = owner;
 
     if (recorder->state == RECORDER_AWAY) {
-        subscribe(recorder);
+        recorder_subscribe(recorder);
     }
 }
 
 /* The lease is kept: it is renewed if the link comes back in time. */
-static void on_down(void *owner, struct redis_link *link)
+static void recorder_on_down(void *owner, struct redis_link *link)
 {
     struct recorder *recorder = owner;
 
-    if (is_running(recorder)) {
+    if (recorder_is_running(recorder)) {
         leave_known(recorder);
-        set_state(recorder, RECORDER_AWAY);
+        recorder_set_state(recorder, RECORDER_AWAY);
     }
 }
 
-static void on_link_closed(void *owner, struct redis_link *link)
+static void recorder_on_link_closed(void *owner, struct redis_link *link)
 {
     struct recorder *recorder = owner;
 
@@ -503,10 +507,10 @@ static void on_link_closed(void *owner, struct redis_link *link)
 }
 
 static const struct redis_link_events link_events = {
-    .on_up = on_up,
-    .on_down = on_down,
-    .on_message = on_message,
-    .on_closed = on_link_closed,
+    .on_up = recorder_on_up,
+    .on_down = recorder_on_down,
+    .on_message = recorder_on_message,
+    .on_closed = recorder_on_link_closed,
 };
 
 /* ── Opening and stopping ────────────────────────────────────────────────────────────────────── */
@@ -525,8 +529,8 @@ struct recorder *recorder_open(const struct recorder_settings *settings)
     snprintf(recorder->holder, sizeof(recorder->holder), "%08x%08x%08x%08x", arc4random(),
              arc4random(), arc4random(), arc4random());
     kept_messages_init(&recorder->kept);
-    timer_init(&recorder->renewal, on_renewal);
-    timer_init(&recorder->expiry, on_expiry);
+    timer_init(&recorder->renewal, recorder_on_renewal);
+    timer_init(&recorder->expiry, recorder_on_expiry);
     recorder->link = redis_link_open(&(struct redis_link_settings){.loop = settings->loop,
                                                                    .wheel = settings->wheel,
                                                                    .config = settings->config,
@@ -538,31 +542,31 @@ struct recorder *recorder_open(const struct recorder_settings *settings)
         mem_free(recorder);
         return NULL;
     }
-    set_timer(recorder, &recorder->renewal, RECORDER_RENEW_MS);
+    recorder_set_timer(recorder, &recorder->renewal, RECORDER_RENEW_MS);
     return recorder;
 }
 
-static void on_given_back(void *context, const struct redis_answer *answer)
+static void recorder_on_given_back(void *context, const struct redis_answer *answer)
 {
     struct recorder *recorder = context;
 
     if (recorder->state == RECORDER_STOPPING) {
-        close_all(recorder);
+        recorder_close_all(recorder);
     }
 }
 
 void recorder_stop(struct recorder *recorder)
 {
-    const bool holds = holds_lease(recorder);
+    const bool holds = recorder_holds_lease(recorder);
 
-    if (!is_running(recorder)) {
+    if (!recorder_is_running(recorder)) {
         return;
     }
-    set_lease(recorder, 0);
-    if (holds && ask_for_lease(recorder, 0, on_given_back) == 0) {
-        set_state(recorder, RECORDER_STOPPING);
-        set_timer(recorder, &recorder->renewal, RECORDER_FAREWELL_MS);
+    recorder_set_lease(recorder, 0);
+    if (holds && ask_for_lease(recorder, 0, recorder_on_given_back) == 0) {
+        recorder_set_state(recorder, RECORDER_STOPPING);
+        recorder_set_timer(recorder, &recorder->renewal, RECORDER_FAREWELL_MS);
     } else {
-        close_all(recorder);
+        recorder_close_all(recorder);
     }
 }

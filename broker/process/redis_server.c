@@ -11,14 +11,14 @@
 
 /* ── The directory ───────────────────────────────────────────────────────────────────────────── */
 
-static int refuse(char why[REDIS_SERVER_WHY_SIZE], const char *what, const char *state_dir,
-                  const char *reason)
+static int redis_server_refuse(char why[REDIS_SERVER_WHY_SIZE], const char *what,
+                               const char *state_dir, const char *reason)
 {
     snprintf(why, REDIS_SERVER_WHY_SIZE, "%s %s: %s", what, state_dir, reason);
     return REDIS_SERVER_INVALID;
 }
 
-static int lock(const char *state_dir, int *ret_lock, char why[REDIS_SERVER_WHY_SIZE])
+static int redis_server_lock(const char *state_dir, int *ret_lock, char why[REDIS_SERVER_WHY_SIZE])
 {
     char path[REDIS_SERVER_PATH_SIZE];
     int fd;
@@ -26,12 +26,13 @@ static int lock(const char *state_dir, int *ret_lock, char why[REDIS_SERVER_WHY_
     snprintf(path, sizeof(path), "%s/" REDIS_SERVER_LOCK, state_dir);
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
-        return refuse(why, "cannot write in the state directory", state_dir, strerror(errno));
+        return redis_server_refuse(why, "cannot write in the state directory", state_dir,
+                                   strerror(errno));
     }
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         close(fd);
-        return refuse(why, "another progressd uses the state directory", state_dir,
-                      "give this one its own with --state-dir");
+        return redis_server_refuse(why, "another progressd uses the state directory", state_dir,
+                                   "give this one its own with --state-dir");
     }
     *ret_lock = fd;
     return 0;
@@ -50,9 +51,9 @@ int redis_server_claim(const char *state_dir, int *ret_lock, char why[REDIS_SERV
     }
     r = state_dir_make(state_dir);
     if (r < 0) {
-        return refuse(why, "cannot make the state directory", state_dir, strerror(-r));
+        return redis_server_refuse(why, "cannot make the state directory", state_dir, strerror(-r));
     }
-    return lock(state_dir, ret_lock, why);
+    return redis_server_lock(state_dir, ret_lock, why);
 }
 
 /* ── The process ─────────────────────────────────────────────────────────────────────────────── */

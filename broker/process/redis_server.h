@@ -1,6 +1,6 @@
 /* A redis-server process and the directory that it keeps its data in.
  *
- * Receives   the state directory, from embedded_redis; the role of a child, from main
+ * Receives   the state directory; the arguments of a child that is to become redis-server
  * Hands on   the running process; its exit, by the callback
  * Owns       nothing; the lock's descriptor and the process handle are the caller's
  *

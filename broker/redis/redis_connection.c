@@ -15,7 +15,7 @@ struct redis_pending {
     bool unsubscribes; /* the command's answer is an (s)unsubscribe */
 };
 
-static void fail(struct redis_connection *connection, const char *why)
+static void redis_connection_fail(struct redis_connection *connection, const char *why)
 {
     if (!connection->failed && !connection->closing) {
         connection->failed = true;
@@ -23,17 +23,18 @@ static void fail(struct redis_connection *connection, const char *why)
     }
 }
 
-static void fail_with(struct redis_connection *connection, const char *what, int error)
+static void redis_connection_fail_with(struct redis_connection *connection, const char *what,
+                                       int error)
 {
     char why[128];
 
     snprintf(why, sizeof(why), "%s: %s", what, uv_strerror(error));
-    fail(connection, why);
+    redis_connection_fail(connection, why);
 }
 
 /* ── Writing ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void write_out(struct redis_connection *connection)
+static void redis_connection_write_out(struct redis_connection *connection)
 {
     struct iovec vector = {connection->out.data + connection->out_at,
                            connection->out.len - connection->out_at};
@@ -41,7 +42,7 @@ static void write_out(struct redis_connection *connection)
 
     uv_prepare_stop(&connection->turn_end);
     if (n < 0) {
-        fail_with(connection, "cannot write", (int)n);
+        redis_connection_fail_with(connection, "cannot write", (int)n);
         return;
     }
     connection->out_at += (size_t)n;
@@ -55,17 +56,18 @@ static void write_out(struct redis_connection *connection)
     }
 }
 
-static void on_turn_end(uv_prepare_t *turn_end)
+static void redis_connection_on_turn_end(uv_prepare_t *turn_end)
 {
-    write_out(CONTAINER_OF(turn_end, struct redis_connection, turn_end));
+    redis_connection_write_out(CONTAINER_OF(turn_end, struct redis_connection, turn_end));
 }
 
-static void on_writable(struct stream *stream)
+static void redis_connection_on_writable(struct stream *stream)
 {
-    write_out(CONTAINER_OF(stream, struct redis_connection, stream));
+    redis_connection_write_out(CONTAINER_OF(stream, struct redis_connection, stream));
 }
 
-static int pending_push(struct redis_connection *connection, struct redis_pending pending)
+static int redis_connection_pending_push(struct redis_connection *connection,
+                                         struct redis_pending pending)
 {
     if (connection->pending_count == connection->pending_capacity) {
         uint32_t capacity = connection->pending_capacity ? connection->pending_capacity * 2 : 16;
@@ -90,7 +92,7 @@ static int pending_push(struct redis_connection *connection, struct redis_pendin
     return 0;
 }
 
-static struct redis_pending pending_pop(struct redis_connection *connection)
+static struct redis_pending redis_connection_pending_pop(struct redis_connection *connection)
 {
     struct redis_pending pending = connection->pending[connection->pending_head];
 
@@ -124,8 +126,8 @@ int redis_connection_send(struct redis_connection *connection, redis_answer_fn o
         arguments[i] = argv[i].at;
         lengths[i] = argv[i].len;
     }
-    rc = pending_push(connection,
-                      (struct redis_pending){on_answer, context, is_unsubscribe(argv[0])});
+    rc = redis_connection_pending_push(
+        connection, (struct redis_pending){on_answer, context, is_unsubscribe(argv[0])});
     if (rc < 0) {
         return rc;
     }
@@ -142,12 +144,12 @@ int redis_connection_send(struct redis_connection *connection, redis_answer_fn o
     connection->sent++;
     connection->subscribes |= is_subscribe(argv[0]);
     if (!connection->failed && !connection->closing && !connection->stream.wants_write) {
-        uv_prepare_start(&connection->turn_end, on_turn_end);
+        uv_prepare_start(&connection->turn_end, redis_connection_on_turn_end);
     }
     return 0;
 }
 
-static void on_name_set(void *context, const struct redis_answer *answer)
+static void redis_connection_on_name_set(void *context, const struct redis_answer *answer)
 {
 }
 
@@ -157,7 +159,7 @@ int redis_connection_set_name(struct redis_connection *connection, const char *r
 
     snprintf(name, sizeof(name), "progressd:%d:%s", (int)getpid(), role);
     return redis_connection_send(
-        connection, on_name_set, NULL, 3,
+        connection, redis_connection_on_name_set, NULL, 3,
         (struct span[]){SPAN_OF("CLIENT"), SPAN_OF("SETNAME"), SPAN_OF(name)});
 }
 
@@ -188,7 +190,7 @@ static void hand_on_message(struct redis_connection *connection, const redisRepl
 
 static void hand_on_answer(struct redis_connection *connection, const redisReply *reply)
 {
-    struct redis_pending pending = pending_pop(connection);
+    struct redis_pending pending = redis_connection_pending_pop(connection);
     struct redis_answer answer;
 
     connection->answered++;
@@ -199,7 +201,8 @@ static void hand_on_answer(struct redis_connection *connection, const redisReply
     }
 }
 
-static void take_reply(struct redis_connection *connection, const redisReply *reply)
+static void redis_connection_take_reply(struct redis_connection *connection,
+                                        const redisReply *reply)
 {
     if (is_push(connection, reply, "smessage") || is_push(connection, reply, "pmessage")) {
         hand_on_message(connection, reply);
@@ -209,7 +212,7 @@ static void take_reply(struct redis_connection *connection, const redisReply *re
     if (is_push(connection, reply, "sunsubscribe") &&
         (connection->pending_count == 0 ||
          !connection->pending[connection->pending_head].unsubscribes)) {
-        fail(connection, "Redis ended a subscription");
+        redis_connection_fail(connection, "Redis ended a subscription");
         return;
     }
     if (connection->pending_count == 0) {
@@ -220,37 +223,37 @@ static void take_reply(struct redis_connection *connection, const redisReply *re
         char why[160];
 
         snprintf(why, sizeof(why), "Redis said, unasked: %s", text);
-        fail(connection, why);
+        redis_connection_fail(connection, why);
         return;
     }
     hand_on_answer(connection, reply);
 }
 
-static void on_readable(struct stream *stream)
+static void redis_connection_on_readable(struct stream *stream)
 {
     struct redis_connection *connection = CONTAINER_OF(stream, struct redis_connection, stream);
     uint8_t *data;
     ssize_t n = stream_read(stream, STREAM_READ_MAX, &data);
 
     if (n < 0) {
-        fail_with(connection, "connection lost", (int)n);
+        redis_connection_fail_with(connection, "connection lost", (int)n);
         return;
     }
     if (n > 0 && redisReaderFeed(connection->reader, (char *)data, (size_t)n) != REDIS_OK) {
-        fail(connection, "out of memory");
+        redis_connection_fail(connection, "out of memory");
         return;
     }
     while (!connection->failed && !connection->closing) {
         void *reply = NULL;
 
         if (redisReaderGetReply(connection->reader, &reply) != REDIS_OK) {
-            fail(connection, connection->reader->errstr);
+            redis_connection_fail(connection, connection->reader->errstr);
             return;
         }
         if (!reply) {
             return;
         }
-        take_reply(connection, reply);
+        redis_connection_take_reply(connection, reply);
         freeReplyObject(reply);
     }
 }
@@ -264,7 +267,7 @@ void redis_connection_pause(struct redis_connection *connection, bool paused)
 
 /* ── Opening ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_authenticated(void *context, const struct redis_answer *answer)
+static void redis_connection_on_authenticated(void *context, const struct redis_answer *answer)
 {
     struct redis_connection *connection = context;
     char why[160];
@@ -273,11 +276,11 @@ static void on_authenticated(void *context, const struct redis_answer *answer)
         connection->events->on_open(connection);
     } else if (answer->kind != REDIS_LOST) {
         snprintf(why, sizeof(why), "%.*s", (int)answer->error.len, answer->error.at);
-        fail(connection, why);
+        redis_connection_fail(connection, why);
     }
 }
 
-static void on_connected(struct stream *stream, int status)
+static void redis_connection_on_connected(struct stream *stream, int status)
 {
     struct redis_connection *connection = CONTAINER_OF(stream, struct redis_connection, stream);
     const struct redis_url *server = connection->server;
@@ -285,11 +288,11 @@ static void on_connected(struct stream *stream, int status)
     int argc = 1;
 
     if (status < 0 && connection->next_address) {
-        stream_close(stream); /* on_stream_closed() goes on to the next address */
+        stream_close(stream); /* redis_connection_on_stream_closed() goes on to the next address */
         return;
     }
     if (status < 0) {
-        fail_with(connection, "cannot connect", status);
+        redis_connection_fail_with(connection, "cannot connect", status);
         return;
     }
     connection->next_address = NULL;
@@ -302,12 +305,13 @@ static void on_connected(struct stream *stream, int status)
         argv[argc++] = SPAN_OF(server->user);
     }
     argv[argc++] = SPAN_OF(server->password);
-    if (redis_connection_send(connection, on_authenticated, connection, argc, argv) < 0) {
-        fail(connection, "out of memory");
+    if (redis_connection_send(connection, redis_connection_on_authenticated, connection, argc,
+                              argv) < 0) {
+        redis_connection_fail(connection, "out of memory");
     }
 }
 
-static void handle_closed(struct redis_connection *connection)
+static void redis_connection_handle_closed(struct redis_connection *connection)
 {
     assert(connection->open_handles > 0);
     if (--connection->open_handles > 0) {
@@ -320,28 +324,28 @@ static void handle_closed(struct redis_connection *connection)
     connection->events->on_closed(connection);
 }
 
-static void connect_to_next(struct redis_connection *connection);
+static void redis_connection_connect_to_next(struct redis_connection *connection);
 
-static void on_stream_closed(struct stream *stream)
+static void redis_connection_on_stream_closed(struct stream *stream)
 {
     struct redis_connection *connection = CONTAINER_OF(stream, struct redis_connection, stream);
 
     connection->stream_is_open = false;
     if (!connection->closing && connection->next_address) {
-        connect_to_next(connection);
+        redis_connection_connect_to_next(connection);
     }
-    handle_closed(connection);
+    redis_connection_handle_closed(connection);
 }
 
 static const struct stream_events stream_events = {
-    .on_connected = on_connected,
-    .on_readable = on_readable,
-    .on_writable = on_writable,
-    .on_closed = on_stream_closed,
+    .on_connected = redis_connection_on_connected,
+    .on_readable = redis_connection_on_readable,
+    .on_writable = redis_connection_on_writable,
+    .on_closed = redis_connection_on_stream_closed,
 };
 
-static int connect_to(struct redis_connection *connection, const struct sockaddr *address,
-                      socklen_t len)
+static int redis_connection_connect_to(struct redis_connection *connection,
+                                       const struct sockaddr *address, socklen_t len)
 {
     int rc = stream_connect(&connection->stream, connection->turn_end.loop, address, len,
                             &stream_events);
@@ -354,7 +358,7 @@ static int connect_to(struct redis_connection *connection, const struct sockaddr
 }
 
 /* A name may stand for several addresses, and the server listen on one of them. */
-static void connect_to_next(struct redis_connection *connection)
+static void redis_connection_connect_to_next(struct redis_connection *connection)
 {
     int rc = UV_EAI_NONAME;
 
@@ -362,43 +366,44 @@ static void connect_to_next(struct redis_connection *connection)
         const struct addrinfo *address = connection->next_address;
 
         connection->next_address = address->ai_next;
-        rc = connect_to(connection, address->ai_addr, address->ai_addrlen);
+        rc = redis_connection_connect_to(connection, address->ai_addr, address->ai_addrlen);
         if (rc == 0) {
             return;
         }
     }
-    fail_with(connection, "cannot connect", rc);
+    redis_connection_fail_with(connection, "cannot connect", rc);
 }
 
-static void on_looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *addresses)
+static void redis_connection_on_looked_up(uv_getaddrinfo_t *lookup, int status,
+                                          struct addrinfo *addresses)
 {
     struct redis_connection *connection = CONTAINER_OF(lookup, struct redis_connection, lookup);
 
     connection->addresses = connection->next_address = addresses;
     if (status < 0) {
-        fail_with(connection, "cannot look up the server's address", status);
+        redis_connection_fail_with(connection, "cannot look up the server's address", status);
     } else if (!connection->closing) {
-        connect_to_next(connection);
+        redis_connection_connect_to_next(connection);
     }
-    handle_closed(connection);
+    redis_connection_handle_closed(connection);
 }
 
-static int connect_by_name(struct redis_connection *connection)
+static int redis_connection_connect_by_name(struct redis_connection *connection)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC};
     char port[8];
     int rc;
 
     snprintf(port, sizeof(port), "%u", (unsigned)connection->server->port);
-    rc = uv_getaddrinfo(connection->turn_end.loop, &connection->lookup, on_looked_up,
-                        connection->server->host, port, &hints);
+    rc = uv_getaddrinfo(connection->turn_end.loop, &connection->lookup,
+                        redis_connection_on_looked_up, connection->server->host, port, &hints);
     if (rc == 0) {
         connection->open_handles++;
     }
     return rc;
 }
 
-static int connect_by_path(struct redis_connection *connection)
+static int redis_connection_connect_by_path(struct redis_connection *connection)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
@@ -406,12 +411,12 @@ static int connect_by_path(struct redis_connection *connection)
         return UV_ENAMETOOLONG;
     }
     strcpy(address.sun_path, connection->server->path);
-    return connect_to(connection, (struct sockaddr *)&address, sizeof(address));
+    return redis_connection_connect_to(connection, (struct sockaddr *)&address, sizeof(address));
 }
 
-static void on_turn_end_closed(uv_handle_t *handle)
+static void redis_connection_on_turn_end_closed(uv_handle_t *handle)
 {
-    handle_closed(CONTAINER_OF(handle, struct redis_connection, turn_end));
+    redis_connection_handle_closed(CONTAINER_OF(handle, struct redis_connection, turn_end));
 }
 
 int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
@@ -430,9 +435,10 @@ int redis_connection_open(struct redis_connection *connection, uv_loop_t *loop,
     connection->server = server;
     (void)uv_prepare_init(loop, &connection->turn_end); /* cannot fail */
     connection->open_handles = 1;
-    rc = server->kind == REDIS_URL_UNIX ? connect_by_path(connection) : connect_by_name(connection);
+    rc = server->kind == REDIS_URL_UNIX ? redis_connection_connect_by_path(connection)
+                                        : redis_connection_connect_by_name(connection);
     if (rc < 0) {
-        fail_with(connection, "cannot connect", rc);
+        redis_connection_fail_with(connection, "cannot connect", rc);
     }
     return 0;
 }
@@ -443,14 +449,14 @@ void redis_connection_close(struct redis_connection *connection)
         return;
     }
     connection->closing = true;
-    uv_close((uv_handle_t *)&connection->turn_end, on_turn_end_closed);
+    uv_close((uv_handle_t *)&connection->turn_end, redis_connection_on_turn_end_closed);
     if (connection->stream_is_open) {
         stream_close(&connection->stream);
     } else {
         (void)uv_cancel((uv_req_t *)&connection->lookup);
     }
     while (connection->pending_count > 0) {
-        struct redis_pending pending = pending_pop(connection);
+        struct redis_pending pending = redis_connection_pending_pop(connection);
         struct redis_answer lost;
 
         redis_answer_init(&lost, NULL);

@@ -1,7 +1,7 @@
 /* One connection to a Redis server: commands out, replies in, by RESP2.
  *
- * Receives   the server's address and commands, from redis_link.c
- * Hands on   each command's reply to its callback, in order; pub/sub messages to on_push
+ * Receives   the server's address, and commands
+ * Hands on   each command's answer to its callback, in order; what is published to on_message
  * Owns       the stream, hiredis' reader, commands not written yet, callbacks not called yet
  *
  * hiredis 0.14's asynchronous interface knows neither TLS nor sharded pub/sub, so only its reader

@@ -25,8 +25,8 @@ void redis_handshake_stop(struct redis_handshake *handshake)
     text_deinit(&handshake->library_text);
 }
 
-static void ask(struct redis_handshake *handshake, struct redis_connection *connection,
-                redis_answer_fn on_answer, int argc, const struct span *argv)
+static void handshake_ask(struct redis_handshake *handshake, struct redis_connection *connection,
+                          redis_answer_fn on_answer, int argc, const struct span *argv)
 {
     if (!handshake->done &&
         redis_connection_send(connection, on_answer, handshake, argc, argv) < 0) {
@@ -35,8 +35,8 @@ static void ask(struct redis_handshake *handshake, struct redis_connection *conn
 }
 
 /* Whether the sequence goes on with this reply; an error ends it, with what was being done. */
-static bool is_good(struct redis_handshake *handshake, const struct redis_answer *answer,
-                    const char *what)
+static bool handshake_is_good(struct redis_handshake *handshake, const struct redis_answer *answer,
+                              const char *what)
 {
     char why[256];
 
@@ -90,7 +90,7 @@ static bool info_is_good(struct redis_handshake *handshake, const struct redis_a
 {
     struct redis_info info;
 
-    if (!is_good(handshake, answer, "INFO")) {
+    if (!handshake_is_good(handshake, answer, "INFO")) {
         return false;
     }
     redis_info_read(redis_answer_text(answer), &info);
@@ -109,7 +109,7 @@ static bool info_is_good(struct redis_handshake *handshake, const struct redis_a
 static void ask_for_info(struct redis_handshake *handshake, struct redis_connection *connection,
                          redis_answer_fn on_answer)
 {
-    ask(handshake, connection, on_answer, 1, (struct span[]){SPAN_OF("INFO")});
+    handshake_ask(handshake, connection, on_answer, 1, (struct span[]){SPAN_OF("INFO")});
 }
 
 /* ── The function library ────────────────────────────────────────────────────────────────────── */
@@ -147,7 +147,7 @@ static void accept_library(struct redis_handshake *handshake, const struct libra
     try_rights(handshake);
 }
 
-static void on_library_loaded(void *context, const struct redis_answer *answer)
+static void handshake_on_library_loaded(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
@@ -156,7 +156,7 @@ static void on_library_loaded(void *context, const struct redis_answer *answer)
         list_library(handshake);
         return;
     }
-    if (!is_good(handshake, answer, "FUNCTION LOAD")) {
+    if (!handshake_is_good(handshake, answer, "FUNCTION LOAD")) {
         return;
     }
     log_event(LOG_INFO, MODULE, "function library loaded",
@@ -190,15 +190,15 @@ static void load_library(struct redis_handshake *handshake, bool replace)
         argv[argc++] = SPAN_OF("REPLACE");
     }
     argv[argc++] = (struct span){handshake->library_text.data, handshake->library_text.len};
-    ask(handshake, handshake->commands, on_library_loaded, argc, argv);
+    handshake_ask(handshake, handshake->commands, handshake_on_library_loaded, argc, argv);
 }
 
-static void on_library_listed(void *context, const struct redis_answer *answer)
+static void handshake_on_library_listed(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
     struct library_head head;
 
-    if (!is_good(handshake, answer, "FUNCTION LIST")) {
+    if (!handshake_is_good(handshake, answer, "FUNCTION LIST")) {
         return;
     }
     struct span code = redis_answer_member(answer, "library_code");
@@ -219,41 +219,41 @@ static void on_library_listed(void *context, const struct redis_answer *answer)
 
 static void list_library(struct redis_handshake *handshake)
 {
-    ask(handshake, handshake->commands, on_library_listed, 5,
-        (struct span[]){SPAN_OF("FUNCTION"), SPAN_OF("LIST"), SPAN_OF("LIBRARYNAME"),
-                        SPAN_OF(PROGRESS_LIBRARY_NAME), SPAN_OF("WITHCODE")});
+    handshake_ask(handshake, handshake->commands, handshake_on_library_listed, 5,
+                  (struct span[]){SPAN_OF("FUNCTION"), SPAN_OF("LIST"), SPAN_OF("LIBRARYNAME"),
+                                  SPAN_OF(PROGRESS_LIBRARY_NAME), SPAN_OF("WITHCODE")});
 }
 
 /* ── Rights ──────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_subscribed(void *context, const struct redis_answer *answer)
+static void handshake_on_subscribed(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
-    if (is_good(handshake, answer, "SSUBSCRIBE")) {
+    if (handshake_is_good(handshake, answer, "SSUBSCRIBE")) {
         handshake_finish(handshake, NULL);
     }
 }
 
 /* Commands within a function run with the rights of the caller. */
-static void on_rights_told(void *context, const struct redis_answer *answer)
+static void handshake_on_rights_told(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
-    if (is_good(handshake, answer, "FCALL progress_rights")) {
-        ask(handshake, handshake->subscriber, on_subscribed, 2,
-            (struct span[]){SPAN_OF("SSUBSCRIBE"), SPAN_OF(handshake->probe_channel)});
+    if (handshake_is_good(handshake, answer, "FCALL progress_rights")) {
+        handshake_ask(handshake, handshake->subscriber, handshake_on_subscribed, 2,
+                      (struct span[]){SPAN_OF("SSUBSCRIBE"), SPAN_OF(handshake->probe_channel)});
     }
 }
 
-static void on_hash_read(void *context, const struct redis_answer *answer)
+static void handshake_on_hash_read(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
-    if (is_good(handshake, answer, "HGETALL")) {
-        ask(handshake, handshake->commands, on_rights_told, 4,
-            (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_rights"), SPAN_OF("1"),
-                            SPAN_OF(handshake->probe_channel)});
+    if (handshake_is_good(handshake, answer, "HGETALL")) {
+        handshake_ask(handshake, handshake->commands, handshake_on_rights_told, 4,
+                      (struct span[]){SPAN_OF("FCALL"), SPAN_OF("progress_rights"), SPAN_OF("1"),
+                                      SPAN_OF(handshake->probe_channel)});
     }
 }
 
@@ -263,25 +263,25 @@ static void try_rights(struct redis_handshake *handshake)
         handshake_finish(handshake, NULL);
         return;
     }
-    ask(handshake, handshake->commands, on_hash_read, 2,
-        (struct span[]){SPAN_OF("HGETALL"), SPAN_OF(handshake->probe_channel)});
+    handshake_ask(handshake, handshake->commands, handshake_on_hash_read, 2,
+                  (struct span[]){SPAN_OF("HGETALL"), SPAN_OF(handshake->probe_channel)});
 }
 
 /* ── The sequence ────────────────────────────────────────────────────────────────────────────── */
 
-static void on_info(void *context, const struct redis_answer *answer)
+static void handshake_on_info(void *context, const struct redis_answer *answer)
 {
     if (info_is_good(context, answer)) {
         list_library(context);
     }
 }
 
-static void on_subscriber_info(void *context, const struct redis_answer *answer)
+static void handshake_on_subscriber_info(void *context, const struct redis_answer *answer)
 {
     struct redis_handshake *handshake = context;
 
     if (info_is_good(handshake, answer)) {
-        ask_for_info(handshake, handshake->commands, on_info);
+        ask_for_info(handshake, handshake->commands, handshake_on_info);
     }
 }
 
@@ -296,7 +296,7 @@ void redis_handshake_start(struct redis_handshake *handshake)
         handshake_finish(handshake, "out of memory");
         return;
     }
-    ask_for_info(handshake, handshake->subscriber, on_subscriber_info);
+    ask_for_info(handshake, handshake->subscriber, handshake_on_subscriber_info);
 }
 
 void redis_handshake_check_again(struct redis_handshake *handshake)
@@ -304,5 +304,5 @@ void redis_handshake_check_again(struct redis_handshake *handshake)
     assert(handshake->done && handshake->run_id[0] != '\0');
     handshake->done = false;
     handshake->is_first = false;
-    ask_for_info(handshake, handshake->commands, on_info);
+    ask_for_info(handshake, handshake->commands, handshake_on_info);
 }

@@ -52,20 +52,20 @@ struct redis_link {
 
 STATE_MACHINE(link_machine, MODULE, LINK_STATES);
 
-static void set_state(struct redis_link *link, enum link_state state)
+static void link_set_state(struct redis_link *link, enum link_state state)
 {
     state_move(&link_machine, &link->state, state, NULL, 0);
     metric_set(link->settings.metrics, METRIC_LINKS_UP, state == LINK_UP);
 }
 
-static uint64_t now_ms(const struct redis_link *link)
+static uint64_t link_now_ms(const struct redis_link *link)
 {
     return uv_now(link->settings.loop);
 }
 
-static void set_timer(struct redis_link *link, uint64_t in_ms)
+static void link_set_timer(struct redis_link *link, uint64_t in_ms)
 {
-    timer_set(link->settings.wheel, &link->timer, now_ms(link) + in_ms);
+    timer_set(link->settings.wheel, &link->timer, link_now_ms(link) + in_ms);
 }
 
 static const char *server_name(const struct redis_link *link, char *buffer, size_t size)
@@ -90,7 +90,7 @@ static void open_connections(struct redis_link *link);
 
 /* A server that stays away, or a link that is lost as soon as it is up, is complained of once, and
  * not at each attempt. */
-static void log_failure(struct redis_link *link, bool was_up, const char *why)
+static void link_log_failure(struct redis_link *link, bool was_up, const char *why)
 {
     char *last = was_up ? link->last_loss : link->last_refusal;
     const bool repeated = strcmp(last, why) == 0;
@@ -102,7 +102,7 @@ static void log_failure(struct redis_link *link, bool was_up, const char *why)
     snprintf(last, sizeof(link->last_loss), "%s", why);
 }
 
-static void after_closing(struct redis_link *link)
+static void link_after_closing(struct redis_link *link)
 {
     uint64_t ceiling = BACKOFF_FIRST_MS;
 
@@ -110,23 +110,23 @@ static void after_closing(struct redis_link *link)
         return;
     }
     if (link->closing) {
-        set_state(link, LINK_CLOSED);
+        link_set_state(link, LINK_CLOSED);
         link->settings.events->on_closed(link->settings.owner, link);
         mem_free(link);
         return;
     }
-    set_state(link, LINK_DOWN);
+    link_set_state(link, LINK_DOWN);
     for (uint32_t i = 0; i < link->attempts && ceiling < BACKOFF_MAX_MS; i++) {
         ceiling *= 2;
     }
     link->attempts++;
-    set_timer(link, 1 + arc4random_uniform(
-                            (uint32_t)(ceiling < BACKOFF_MAX_MS ? ceiling : BACKOFF_MAX_MS)));
+    link_set_timer(link, 1 + arc4random_uniform(
+                                 (uint32_t)(ceiling < BACKOFF_MAX_MS ? ceiling : BACKOFF_MAX_MS)));
 }
 
-static void shut(struct redis_link *link)
+static void link_shut(struct redis_link *link)
 {
-    set_state(link, LINK_FAILING);
+    link_set_state(link, LINK_FAILING);
     timer_cancel(link->settings.wheel, &link->timer);
     redis_handshake_stop(&link->handshake);
     if (link->commands_exist) {
@@ -144,43 +144,43 @@ void redis_link_fail(struct redis_link *link, const char *why)
     if (!was_up && link->state != LINK_OPENING) {
         return;
     }
-    log_failure(link, was_up, why);
-    shut(link);
+    link_log_failure(link, was_up, why);
+    link_shut(link);
     if (was_up) {
         metric_add(link->settings.metrics, METRIC_LINK_LOSSES, 1);
         link->settings.events->on_down(link->settings.owner, link);
     }
 }
 
-static void on_commands_failed(struct redis_connection *connection, const char *why)
+static void link_on_commands_failed(struct redis_connection *connection, const char *why)
 {
     redis_link_fail(CONTAINER_OF(connection, struct redis_link, commands), why);
 }
 
-static void on_subscriber_failed(struct redis_connection *connection, const char *why)
+static void link_on_subscriber_failed(struct redis_connection *connection, const char *why)
 {
     redis_link_fail(CONTAINER_OF(connection, struct redis_link, subscriber), why);
 }
 
-static void on_commands_closed(struct redis_connection *connection)
+static void link_on_commands_closed(struct redis_connection *connection)
 {
     struct redis_link *link = CONTAINER_OF(connection, struct redis_link, commands);
 
     link->commands_exist = false;
-    after_closing(link);
+    link_after_closing(link);
 }
 
-static void on_subscriber_closed(struct redis_connection *connection)
+static void link_on_subscriber_closed(struct redis_connection *connection)
 {
     struct redis_link *link = CONTAINER_OF(connection, struct redis_link, subscriber);
 
     link->subscriber_exist = false;
-    after_closing(link);
+    link_after_closing(link);
 }
 
 /* ── Health ──────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_probe_counted(void *context, const struct redis_answer *answer)
+static void link_on_probe_counted(void *context, const struct redis_answer *answer)
 {
     struct redis_link *link = context;
 
@@ -196,14 +196,14 @@ static void send_probe(struct redis_link *link)
 {
     link->probe_looks = 1;
     metric_add(link->settings.metrics, METRIC_PROBES_SENT, 1);
-    if (redis_connection_send(&link->commands, on_probe_counted, link, 3,
+    if (redis_connection_send(&link->commands, link_on_probe_counted, link, 3,
                               (struct span[]){SPAN_OF("SPUBLISH"), SPAN_OF(link->probe_channel),
                                               SPAN_OF("probe")}) < 0) {
         redis_link_fail(link, "out of memory");
     }
 }
 
-static void on_probe_arrived(struct redis_link *link)
+static void link_on_probe_arrived(struct redis_link *link)
 {
     char server[300];
 
@@ -211,11 +211,11 @@ static void on_probe_arrived(struct redis_link *link)
     if (link->state != LINK_OPENING) {
         return;
     }
-    set_state(link, LINK_UP);
+    link_set_state(link, LINK_UP);
     link->looks = 0;
     link->commands_watch = link->subscriber_watch = (struct reply_watch){{0}};
-    link->checked_ms = now_ms(link);
-    set_timer(link, REDIS_LINK_LOOK_MS);
+    link->checked_ms = link_now_ms(link);
+    link_set_timer(link, REDIS_LINK_LOOK_MS);
     metric_add(link->settings.metrics, METRIC_LINK_CONNECTS, 1);
     link->ups++;
     log_event(link->ups == 1 ? LOG_INFO : LOG_DEBUG, MODULE, "link to Redis up",
@@ -254,7 +254,7 @@ static const char *find_silence(struct redis_link *link)
 }
 
 /* The link has held: what comes next is a trouble of its own. */
-static void on_steady(struct redis_link *link)
+static void link_on_steady(struct redis_link *link)
 {
     if (link->ups > 1) {
         log_event(LOG_INFO, MODULE, "link to Redis holds", LOG_INT("attempts", link->ups));
@@ -267,18 +267,18 @@ static void look_after(struct redis_link *link)
 {
     const char *silence = find_silence(link);
     const bool quiet = link->quiet_looks >= REDIS_LINK_PROBE_LOOKS;
-    const uint64_t now = now_ms(link);
+    const uint64_t now = link_now_ms(link);
 
     if (silence) {
         redis_link_fail(link, silence);
         return;
     }
     if (++link->looks == REDIS_LINK_STEADY_LOOKS) {
-        on_steady(link);
+        link_on_steady(link);
     }
     link->quiet_looks++;
     link->probe_looks += link->probe_looks > 0;
-    set_timer(link, REDIS_LINK_LOOK_MS);
+    link_set_timer(link, REDIS_LINK_LOOK_MS);
     if (quiet && link->probe_looks == 0) {
         send_probe(link);
     }
@@ -289,7 +289,7 @@ static void look_after(struct redis_link *link)
     }
 }
 
-static void on_timer(struct timer *timer)
+static void link_on_timer(struct timer *timer)
 {
     struct redis_link *link = CONTAINER_OF(timer, struct redis_link, timer);
 
@@ -311,7 +311,7 @@ static void on_timer(struct timer *timer)
 
 /* ── Opening ─────────────────────────────────────────────────────────────────────────────────── */
 
-static void on_handshake_done(struct redis_handshake *handshake, const char *why)
+static void link_on_handshake_done(struct redis_handshake *handshake, const char *why)
 {
     struct redis_link *link = CONTAINER_OF(handshake, struct redis_link, handshake);
 
@@ -322,7 +322,7 @@ static void on_handshake_done(struct redis_handshake *handshake, const char *why
     }
 }
 
-static void on_one_open(struct redis_link *link)
+static void link_on_one_open(struct redis_link *link)
 {
     if (++link->opened < 2) {
         return;
@@ -332,34 +332,34 @@ static void on_one_open(struct redis_link *link)
     link->handshake.config = link->settings.config;
     link->handshake.metrics = link->settings.metrics;
     link->handshake.probe_channel = link->probe_channel;
-    link->handshake.on_done = on_handshake_done;
+    link->handshake.on_done = link_on_handshake_done;
     redis_handshake_start(&link->handshake);
 }
 
-static void on_commands_open(struct redis_connection *connection)
+static void link_on_commands_open(struct redis_connection *connection)
 {
-    on_one_open(CONTAINER_OF(connection, struct redis_link, commands));
+    link_on_one_open(CONTAINER_OF(connection, struct redis_link, commands));
 }
 
-static void on_subscriber_open(struct redis_connection *connection)
+static void link_on_subscriber_open(struct redis_connection *connection)
 {
-    on_one_open(CONTAINER_OF(connection, struct redis_link, subscriber));
+    link_on_one_open(CONTAINER_OF(connection, struct redis_link, subscriber));
 }
 
-static void on_message(struct redis_connection *connection, struct span channel,
-                       struct span message)
+static void link_on_message(struct redis_connection *connection, struct span channel,
+                            struct span message)
 {
     struct redis_link *link = CONTAINER_OF(connection, struct redis_link, subscriber);
 
     link->quiet_looks = 0;
     if (span_is(channel, link->probe_channel)) {
-        on_probe_arrived(link);
+        link_on_probe_arrived(link);
     } else if (link->state == LINK_UP) {
         link->settings.events->on_message(link->settings.owner, link, channel, message);
     }
 }
 
-static void on_refused(struct redis_link *link, const struct redis_answer *answer)
+static void link_on_refused(struct redis_link *link, const struct redis_answer *answer)
 {
     char why[192];
 
@@ -374,31 +374,31 @@ static void on_refused(struct redis_link *link, const struct redis_answer *answe
     }
 }
 
-static void on_commands_refused(struct redis_connection *connection,
-                                const struct redis_answer *answer)
+static void link_on_commands_refused(struct redis_connection *connection,
+                                     const struct redis_answer *answer)
 {
-    on_refused(CONTAINER_OF(connection, struct redis_link, commands), answer);
+    link_on_refused(CONTAINER_OF(connection, struct redis_link, commands), answer);
 }
 
-static void on_subscriber_refused(struct redis_connection *connection,
-                                  const struct redis_answer *answer)
+static void link_on_subscriber_refused(struct redis_connection *connection,
+                                       const struct redis_answer *answer)
 {
-    on_refused(CONTAINER_OF(connection, struct redis_link, subscriber), answer);
+    link_on_refused(CONTAINER_OF(connection, struct redis_link, subscriber), answer);
 }
 
 static const struct redis_connection_events commands_events = {
-    .on_open = on_commands_open,
-    .on_refused = on_commands_refused,
-    .on_failed = on_commands_failed,
-    .on_closed = on_commands_closed,
+    .on_open = link_on_commands_open,
+    .on_refused = link_on_commands_refused,
+    .on_failed = link_on_commands_failed,
+    .on_closed = link_on_commands_closed,
 };
 
 static const struct redis_connection_events subscriber_events = {
-    .on_open = on_subscriber_open,
-    .on_message = on_message,
-    .on_refused = on_subscriber_refused,
-    .on_failed = on_subscriber_failed,
-    .on_closed = on_subscriber_closed,
+    .on_open = link_on_subscriber_open,
+    .on_message = link_on_message,
+    .on_refused = link_on_subscriber_refused,
+    .on_failed = link_on_subscriber_failed,
+    .on_closed = link_on_subscriber_closed,
 };
 
 static bool open_one(struct redis_link *link, struct redis_connection *connection, bool *exists,
@@ -414,15 +414,15 @@ static bool open_one(struct redis_link *link, struct redis_connection *connectio
 
 static void open_connections(struct redis_link *link)
 {
-    set_state(link, LINK_OPENING);
+    link_set_state(link, LINK_OPENING);
     link->opened = 0;
     link->probe_looks = link->quiet_looks = 0;
-    set_timer(link, REDIS_LINK_OPEN_TIMEOUT_MS);
+    link_set_timer(link, REDIS_LINK_OPEN_TIMEOUT_MS);
     if (open_one(link, &link->commands, &link->commands_exist, &commands_events)) {
         open_one(link, &link->subscriber, &link->subscriber_exist, &subscriber_events);
     }
     if (link->state == LINK_FAILING) {
-        after_closing(link); /* when not even one connection could be begun */
+        link_after_closing(link); /* when not even one connection could be begun */
     }
 }
 
@@ -435,11 +435,11 @@ struct redis_link *redis_link_open(const struct redis_link_settings *settings)
     }
     link->settings = *settings;
     link->handshake.done = true;
-    timer_init(&link->timer, on_timer);
+    timer_init(&link->timer, link_on_timer);
     /* `!` is in no task id, so this channel is never a task's. */
     snprintf(link->probe_channel, sizeof(link->probe_channel), "%s!probe:%08x%08x",
              settings->config->redis_prefix, arc4random(), arc4random());
-    set_timer(link, 0); /* state DOWN: the first attempt is at the next tick */
+    link_set_timer(link, 0); /* state DOWN: the first attempt is at the next tick */
     return link;
 }
 
@@ -451,9 +451,9 @@ void redis_link_close(struct redis_link *link)
     link->closing = true;
     timer_cancel(link->settings.wheel, &link->timer);
     if (link->state == LINK_OPENING || link->state == LINK_UP) {
-        shut(link);
+        link_shut(link);
     } else if (link->state == LINK_DOWN) {
-        after_closing(link);
+        link_after_closing(link);
     }
 }
 
