@@ -73,10 +73,9 @@ static void refuse_upgrade(struct session *session, const struct http_request *r
     http_answer_error(front_of(session), &session->http, request,
                       &(struct http_answer){
                           .status = status,
-                          .headers = status == 426   ? "Upgrade: websocket\r\n"
-                                                       "Sec-WebSocket-Version: 13\r\n"
-                                     : status == 503 ? "Retry-After: 1\r\n"
-                                                     : NULL,
+                          .headers = status == 426 ? "Upgrade: websocket\r\n"
+                                                     "Sec-WebSocket-Version: 13\r\n"
+                                                   : NULL,
                           .close = true,
                       },
                       code, why);
@@ -86,6 +85,7 @@ static void upgrade(struct session *session, const struct http_request *request,
                     const char *task_id)
 {
     const struct front *front = front_of(session);
+    const bool is_stopping = session->http.is_last;
     struct text response = TEXT_EMPTY;
     struct bytes *bytes = NULL;
 
@@ -103,6 +103,10 @@ static void upgrade(struct session *session, const struct http_request *request,
     events_of(session)->on_upgrade(session);
     metric_add(front->metrics, METRIC_WEBSOCKET_CONNECTIONS, 1);
     ws_connection_begin(&session->ws);
+    if (is_stopping) { /* a page learns more from a close code than from a refused upgrade */
+        ws_connection_close(&session->ws, CLOSE_SERVICE_RESTART);
+        limit_deadline(session, half_of_shutdown(session));
+    }
 }
 
 /* `encoded_task_id` {NULL, 0}: the path names none. */
@@ -122,11 +126,6 @@ static void request_upgrade(struct session *session, const struct http_request *
         return;
     default:
         refuse_upgrade(session, request, 400, "BAD_REQUEST", why);
-        return;
-    }
-    if (session->http.is_last) {
-        refuse_upgrade(session, request, 503, error_code_name(ERROR_UNAVAILABLE),
-                       "this server is stopping");
         return;
     }
     if (!http_origin_is_allowed(front_of(session), request)) {
