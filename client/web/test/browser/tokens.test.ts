@@ -40,8 +40,11 @@ test("a token that is none is refused, and another one is taken", async ({
 }) => {
   await redis.progress("guarded", 10);
   const watcher = await watch(["guarded"], { token: "nonsense" });
-  await watcher.page.getByText("UNAUTHORIZED").first().waitFor({ state: "attached" });
-  expect(await watcher.card("guarded").locator("[aria-valuenow]").count()).toBe(0);
+  await watcher.seesStatus("guarded", "refused");
+  const card = watcher.card("guarded");
+  await card.getByText("Your permission to see this has run out").waitFor();
+  await card.getByRole("button", { name: "Try again" }).waitFor();
+  expect(await card.locator("[aria-valuenow]").count()).toBe(0);
   await watcher.page.getByText("Give another token").click();
   await watcher.page.getByLabel("Token").fill(broker.token(["guarded"]));
   await watcher.page.getByRole("button", { name: "Use it" }).click();
