@@ -171,7 +171,8 @@ static void watch_on_unsubscribed(void *context, const struct redis_answer *answ
     struct watch *watch = context;
 
     watch->replies--;
-    if (watch->replies == 0) {
+    /* A watch that was refused has left its channel, and lives on. */
+    if (watch->state == WATCH_GONE && watch->replies == 0) {
         watch_end(watch);
     }
 }
