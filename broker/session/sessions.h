@@ -1,6 +1,6 @@
 /* All clients of a worker: who is let in, and what happens to all of them at once.
  *
- * Receives   accepted sockets; the turn's end
+ * Receives   accepted sockets
  * Hands on   each to session_open()
  * Owns       the sessions, and the count of connections of each address
  *

@@ -56,8 +56,8 @@ class CheckLayers(unittest.TestCase):
     def test_within_the_broker_includes_run_one_way(self):
         self.assert_refused({"broker/hub/hub.c": '#include "broker/session/session.h"\n'},
                             "broker/hub/hub may not include broker/session/session")
-        self.assert_refused({"broker/net/stream.h": '#include "broker/net/connection.h"\n'},
-                            "broker/net/stream may not include broker/net/connection")
+        self.assert_refused({"broker/net/stream.h": '#include "broker/net/channel.h"\n'},
+                            "broker/net/stream may not include broker/net/channel")
 
     def test_a_file_of_the_broker_without_a_row_is_refused(self):
         self.assert_refused({"broker/novelty.h": ""}, "broker/novelty.h:1: no row")
