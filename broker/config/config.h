@@ -68,6 +68,7 @@ struct config {
     uint32_t ping_interval_ms, idle_timeout_ms;
     uint32_t resync_interval_ms, linger_ms, shutdown_timeout_ms;
     uint32_t worker_watchdog_ms; /* 0: off */
+    uint32_t drain_delay_ms;
     bool ready_needs_redis;
 };
 

@@ -99,6 +99,9 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
     {"shutdown-timeout", "SECONDS", &config_type_seconds, MEMBER(shutdown_timeout_ms), "5",
      {0, 10 * 60 * SECOND},
      "How long clients get for the closing handshake when the broker ends.", NULL},
+    {"drain-delay", "SECONDS", &config_type_seconds, MEMBER(drain_delay_ms), "0", {0, HOUR},
+     "How long the broker goes on after SIGTERM, with /readyz failing, before it sends\n"
+     "its clients away: what a load balancer takes to notice.", NULL},
     {"worker-watchdog", "SECONDS", &config_type_seconds, MEMBER(worker_watchdog_ms), "10",
      {0, HOUR},
      "How long a worker, or the recorder, may stand still before it is ended and\n"

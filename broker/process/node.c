@@ -43,7 +43,7 @@ enum node_readiness node_readiness(struct node *node, const char **ret_why)
 
     node->had_redis = node->had_redis || all_had_link;
     *ret_why = node->phase == NODE_STARTING                              ? "starting"
-               : node->phase == NODE_STOPPING                            ? "stopping"
+               : node->phase >= NODE_LEAVING                             ? "stopping"
                : !node->had_redis                                        ? "no link to Redis yet"
                : count_ready(node) == 0                                  ? "no worker runs"
                : count_workers(node, METRIC_ACCEPTING_PAUSED) == workers ? "accepting is paused"

@@ -18,6 +18,7 @@
 enum node_phase {
     NODE_STARTING, /* until all workers have said "ready" for the first time */
     NODE_RUNNING,
+    NODE_LEAVING, /* serves and accepts, and is not ready: load balancers look elsewhere */
     NODE_STOPPING,
 };
 

@@ -35,6 +35,7 @@ struct supervisor {
     struct loop loop;
     struct signals signals;
     struct timer watch;            /* each WATCH_MS, at the children */
+    struct timer leaving;          /* LEAVING: the end of drain-delay */
     uint64_t watched_ms, awake_ms; /* the last look; since when looks have come in time */
     int listen_fd, metrics_fd;     /* -1: not open */
     struct metrics_page page;
@@ -101,6 +102,7 @@ static void stop_redis(struct supervisor *supervisor)
 static void stop(struct supervisor *supervisor, enum close_code code)
 {
     supervisor->node.phase = NODE_STOPPING;
+    timer_cancel(&supervisor->loop.wheel, &supervisor->leaving);
     /* The workers close theirs: who comes from now on is refused, and tries elsewhere. */
     close_fd(&supervisor->listen_fd);
     if (supervisor->generations == 0) {
@@ -113,10 +115,33 @@ static void stop(struct supervisor *supervisor, enum close_code code)
     generation_stop(supervisor->current, code);
 }
 
+static void on_left(struct timer *timer)
+{
+    stop(CONTAINER_OF(timer, struct supervisor, leaving), CLOSE_SERVICE_RESTART);
+}
+
+/* Load balancers get drain-delay to learn from /readyz that the node leaves, and those that they
+ * send meanwhile are served. */
+static void leave(struct supervisor *supervisor)
+{
+    const uint64_t delay_ms = supervisor->config->drain_delay_ms;
+
+    if (delay_ms == 0 || supervisor->node.phase == NODE_STARTING) {
+        stop(supervisor, CLOSE_SERVICE_RESTART);
+        return;
+    }
+    supervisor->node.phase = NODE_LEAVING;
+    timer_set(&supervisor->loop.wheel, &supervisor->leaving,
+              loop_now(&supervisor->loop) + delay_ms);
+}
+
 static void stop_at_once(struct supervisor *supervisor)
 {
     log_event(LOG_WARN, MODULE, "told to stop again, killing what still runs");
     supervisor->exit_status = EXIT_FAILURE;
+    if (supervisor->node.phase != NODE_STOPPING) {
+        stop(supervisor, CLOSE_SERVICE_RESTART);
+    }
     if (supervisor->next) {
         generation_kill(supervisor->next);
     }
@@ -321,15 +346,19 @@ static void on_signal(struct signals *signals, int number)
 {
     struct supervisor *supervisor = CONTAINER_OF(signals, struct supervisor, signals);
 
-    if (number == SIGHUP && supervisor->node.phase == NODE_STOPPING) {
+    if (number == SIGHUP && supervisor->node.phase >= NODE_LEAVING) {
         log_event(LOG_INFO, MODULE, "SIGHUP ignored while stopping");
     } else if (number == SIGHUP) {
         reload(supervisor);
-    } else if (supervisor->node.phase == NODE_STOPPING) {
+    } else if (supervisor->node.phase >= NODE_LEAVING) {
         stop_at_once(supervisor);
     } else {
         log_event(LOG_INFO, MODULE, "stopping", LOG_TEXT("signal", strsignal(number)));
-        stop(supervisor, number == SIGTERM ? CLOSE_SERVICE_RESTART : CLOSE_GOING_AWAY);
+        if (number == SIGTERM) {
+            leave(supervisor);
+        } else {
+            stop(supervisor, CLOSE_GOING_AWAY);
+        }
     }
 }
 
@@ -496,6 +525,7 @@ static void on_watch(struct timer *timer)
 static void start(struct supervisor *supervisor)
 {
     timer_init(&supervisor->watch, on_watch);
+    timer_init(&supervisor->leaving, on_left);
     supervisor->watched_ms = loop_now(&supervisor->loop);
     signals_open(&supervisor->signals, &supervisor->loop, (const int[]){SIGTERM, SIGINT, SIGHUP, 0},
                  on_signal);

@@ -7,10 +7,11 @@
  *
  * It serves no client: so it has little to fail of, and what ends a worker leaves it standing.
  *
- * Ending. SIGTERM sends the clients away with 1012 (come back), SIGINT with 1001: the workers stop,
- * with the recorder; then the embedded Redis, since they need it up to their end; then the admin
- * port, which tells /readyz until then. A second signal kills the children at once. A child whose
- * supervisor died leaves by itself.
+ * Ending. After SIGTERM the node is not ready any more, but serves and accepts for drain-delay;
+ * then it sends the clients away with 1012 (come back). SIGINT does so at once, with 1001: the
+ * workers stop, with the recorder; then the embedded Redis, since they need it up to their end;
+ * then the admin port, which tells /readyz until then. A second signal kills the children at once.
+ * A child whose supervisor died leaves by itself.
  *
  * SIGHUP. The configuration is loaded anew. If it can be used a new generation of workers starts
  * beside the old one, on the same listening socket; when it is ready, and has its links to Redis or

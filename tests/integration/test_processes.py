@@ -248,6 +248,27 @@ def test_who_comes_while_workers_drain_is_refused_at_once(place, redis):
     server.expect_exit(0)
 
 
+def test_a_broker_that_leaves_is_not_ready_and_serves_for_the_drain_delay(place, redis):
+    server = Broker(place / "broker", redis.url, options=["--drain-delay", "4"]).start()
+    with hold(server) as client:
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: server.admin("/readyz") == (503, "stopping\n"))
+        assert not server.logged(msg="stopping", process="worker-0")
+        assert server.poll("nobody")[0] == 404
+        client.send_json({"type": "ping", "timestamp": 1})
+        client.recv_until("pong")
+        assert client.expect_close().code == 1012
+    server.expect_exit(0)
+
+
+def test_a_second_signal_ends_the_drain_delay(place, redis):
+    server = Broker(place / "broker", redis.url, options=["--drain-delay", "600"]).start()
+    server.process.send_signal(signal.SIGTERM)
+    eventually(lambda: server.admin("/readyz")[0] == 503)
+    server.process.send_signal(signal.SIGTERM)
+    server.expect_exit(1)
+
+
 def test_the_port_of_a_killed_supervisor_is_free_while_its_workers_drain(place, redis):
     server = Broker(place / "broker", redis.url, options=["--shutdown-timeout", "30"]).start()
     with hold(server):

@@ -78,6 +78,8 @@ Test(node, is_not_ready_while_it_starts_or_stops)
 {
     node.phase = NODE_STARTING;
     expect(NODE_NOT_READY, "starting");
+    node.phase = NODE_LEAVING;
+    expect(NODE_NOT_READY, "stopping");
     node.phase = NODE_STOPPING;
     expect(NODE_NOT_READY, "stopping");
 }
