@@ -93,10 +93,9 @@ static bool task_view_begin_run(struct task_view *view, const struct rev *rev)
     if (!is_first && rev_same_run(&view->rev, rev)) {
         return false;
     }
-    uint64_t n = view->rev.n;
     task_view_forget(view);
     view->rev = *rev;
-    view->rev.n = n;
+    view->rev.n = 0; /* nothing of this run has come */
     return !is_first;
 }
 
@@ -319,11 +318,20 @@ int task_view_message(struct task_view *view, struct json_value message, int64_t
     struct json_value rev_value, payload;
     struct rev rev;
 
-    if (type == TASK_MESSAGE_TYPES || json_find(message, "rev", &rev_value) != 0 ||
-        read_rev(rev_value, &rev) || !task_view_find(message, "payload", JSON_OBJECT, &payload)) {
+    if (type == TASK_MESSAGE_TYPES || json_find(message, "rev", &rev_value) != 0) {
         return TASK_VIEW_INVALID;
     }
-    if (rev.n <= view->rev.n) {
+    if (type == TASK_RESET && rev_value.kind == JSON_NULL) { /* the state is gone */
+        task_view_forget(view);
+        view->rev = (struct rev){.n = 0};
+        *ret_news = TASK_VIEW_RESET;
+        return 0;
+    }
+    if (read_rev(rev_value, &rev) || !task_view_find(message, "payload", JSON_OBJECT, &payload)) {
+        return TASK_VIEW_INVALID;
+    }
+    /* A reset holds whatever its n: Redis may have lost the run before. */
+    if (rev.n <= view->rev.n && (type != TASK_RESET || rev_same_run(&view->rev, &rev))) {
         *ret_news = TASK_VIEW_NOTHING;
         return 0;
     }

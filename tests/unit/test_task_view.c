@@ -230,6 +230,35 @@ Test(task_view, another_run_voids_all_by_whatever_it_is_told)
     }
 }
 
+Test(task_view, a_reset_holds_whatever_its_n)
+{
+    CLEANUP(task_view_deinit) struct task_view view;
+
+    task_view_init(&view);
+    feed_run(&view, "progress_update", "a", 500, "{\"percentage\":40,\"stage\":\"x\"}");
+    cr_assert_eq(feed_run(&view, "reset", "b", 49, "{}"), TASK_VIEW_RESET);
+    feed_run(&view, "progress_update", "b", 50, "{\"percentage\":10,\"stage\":\"y\"}");
+    cr_assert_eq(view.percentage, 10);
+}
+
+Test(task_view, a_state_that_is_gone_is_waited_for)
+{
+    CLEANUP(task_view_deinit) struct task_view view;
+    enum task_view_news news;
+
+    task_view_init(&view);
+    feed_run(&view, "progress_update", "a", 500, "{\"percentage\":40,\"stage\":\"x\"}");
+    cr_assert_eq(
+        task_view_message(&view,
+                          json("{\"type\":\"reset\",\"taskId\":\"a\",\"rev\":null,\"payload\":{}}"),
+                          0, &news),
+        0);
+    cr_assert_eq(news, TASK_VIEW_RESET);
+    cr_assert_eq(view.status, TASK_VIEW_WAITING);
+    feed_run(&view, "progress_update", "b", 50, "{\"percentage\":10,\"stage\":\"y\"}");
+    cr_assert_eq(view.percentage, 10);
+}
+
 Test(task_view, an_error_that_may_be_retried_is_no_end)
 {
     VIEW view;
