@@ -16,6 +16,7 @@ import { Tasks } from "./tasks.js";
 import type { TokenProvider } from "./tokens.js";
 import { Tokens } from "./tokens.js";
 import { isOffline, watchForWaking } from "./wake.js";
+import { TransportMemory } from "./transport-memory.js";
 import { Warnings } from "./warnings.js";
 
 /** A task that nobody watches any more is kept for this long, in case somebody comes back. */
@@ -58,6 +59,7 @@ export class ProgressClient extends ProgressEventTarget {
   readonly #subscriptions: Subscriptions;
   readonly #poller: Poller;
   readonly #warnings = new Warnings();
+  readonly #memory: TransportMemory;
   #stopWaking: (() => void) | null = null;
   #enabled = true;
   #status: ConnectionStatus = "idle";
@@ -65,6 +67,7 @@ export class ProgressClient extends ProgressEventTarget {
   constructor(options: ProgressClientOptions) {
     super();
     const { url = "/" } = options;
+    this.#memory = new TransportMemory(String(url));
     const tokens = (this.#tokens = new Tokens(options.token));
     const owner = {
       tokens,
@@ -83,6 +86,7 @@ export class ProgressClient extends ProgressEventTarget {
         onOpen: () => this.#subscriptions.opened(this.#tasks.ids()),
         onMessage: (message) => this.#received(message),
         onProblem: owner.onProblem,
+        onSlow: () => this.#update(),
         onClosed: (code, cause) => this.#closed(code, cause),
       },
     );
@@ -187,7 +191,9 @@ export class ProgressClient extends ProgressEventTarget {
     const wanted = this.#enabled ? this.#tasks.unsettled() : [];
     if (wanted.length > 0) {
       this.#stopWaking ??= watchForWaking((online) => this.#woken(online));
-      this.#connection.start();
+      if (this.#connection.phase === "off") {
+        this.#connection.start(this.#memory.isBlocked);
+      }
     } else if (this.#connection.phase !== "off") {
       this.#stopWaking?.();
       this.#stopWaking = null;
@@ -196,7 +202,7 @@ export class ProgressClient extends ProgressEventTarget {
     }
     const { overflow } = this.#subscriptions;
     this.#poller.follow(
-      this.#connection.phase === "blocked"
+      this.#connection.phase === "blocked" || this.#connection.isSlow
         ? wanted
         : overflow.size === 0
           ? []
@@ -216,7 +222,7 @@ export class ProgressClient extends ProgressEventTarget {
       case "live":
         return "live";
       case "connecting":
-        return isOffline() ? "offline" : "reconnecting";
+        return isOffline() ? "offline" : this.#poller.isAnswered ? "polling" : "reconnecting";
       case "blocked":
         return isOffline() || this.#poller.failing ? "offline" : "polling";
     }
@@ -243,6 +249,7 @@ export class ProgressClient extends ProgressEventTarget {
     if ("task" in message || ("server" in message && message.server.type === "subscribed")) {
       if (this.#connection.phase !== "live") {
         this.#connection.confirm();
+        this.#memory.isBlocked = false;
         this.#update();
       }
     }
@@ -268,6 +275,10 @@ export class ProgressClient extends ProgressEventTarget {
     } else {
       answer?.problems.forEach((problem) => this.#report(problem));
       this.#tasks.polled(taskId, answer, isNewest);
+    }
+    const { phase, isSlow } = this.#connection;
+    if ((phase === "blocked" || isSlow) && !this.#memory.isBlocked) {
+      this.#memory.isBlocked = true;
     }
     this.#update();
   }

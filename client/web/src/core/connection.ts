@@ -2,7 +2,9 @@
  * Keeps a WebSocket connection for as long as one is wanted.
  *
  * A lost connection is tried for again after a pause: at most 5 times, from 1 s, doubling, with
- * full jitter. Then it counts as blocked, and is tried for every 60 s. `confirm()` says that a
+ * full jitter. Then it counts as blocked, and is tried for every 60 s. One that has not been of use
+ * yet is slow after an attempt in vain, or after 1.5 s: nobody should wait for it with an empty page.
+ * `confirm()` says that a
  * connection is of use; when it has been for 10 s, the 5 attempts are there again, so that a server
  * that takes connections only to drop them isn't run down.
  */
@@ -15,6 +17,7 @@ import { Timer } from "./timer.js";
 const ATTEMPTS_MAX = 5;
 const BLOCKED_PAUSE_MS = 60_000;
 const STABLE_MS = 10_000;
+const SLOW_MS = 1_500;
 const AFTER_MAX_MS = 600_000;
 
 /** `blocked`: WebSocket doesn't seem to get through; `off`: not wanted. */
@@ -33,6 +36,8 @@ export class Connection {
   readonly #backoff = new Backoff();
   readonly #pause = new Timer();
   readonly #stable = new Timer();
+  readonly #slow = new Timer();
+  #isSlow = false;
 
   /**
    * @param open begins to connect; it may throw
@@ -40,18 +45,41 @@ export class Connection {
    */
   constructor(
     private readonly open: () => WebSocketLike,
-    private readonly events: SocketEvents,
+    private readonly events: SocketEvents & {
+      /** There is no connection of use yet, although there should be. */
+      onSlow(): void;
+    },
   ) {}
 
   get phase(): Phase {
     return this.#phase;
   }
 
-  /** A connection is wanted. */
-  start(): void {
-    if (this.#phase === "off") {
-      this.#backoff.reset();
+  /** The first connection takes its time. */
+  get isSlow(): boolean {
+    return this.#isSlow && this.#phase === "connecting";
+  }
+
+  /**
+   * A connection is wanted.
+   *
+   * @param isBlocked it is known to be blocked
+   */
+  start(isBlocked: boolean): void {
+    if (this.#phase !== "off") {
+      return;
+    }
+    this.#backoff.reset();
+    this.#isSlow = false;
+    if (isBlocked) {
+      this.#phase = "blocked";
+      this.#pause.set(BLOCKED_PAUSE_MS, () => this.#connect());
+    } else {
       this.#phase = "connecting";
+      this.#slow.set(SLOW_MS, () => {
+        this.#isSlow = true;
+        this.events.onSlow();
+      });
       this.#connect();
     }
   }
@@ -60,6 +88,7 @@ export class Connection {
   stop(): void {
     this.#pause.clear();
     this.#stable.clear();
+    this.#slow.clear();
     this.#socket?.close();
     this.#socket = null;
     this.#afterMs = null;
@@ -95,6 +124,8 @@ export class Connection {
   confirm(): void {
     if (this.#socket && this.#phase !== "live") {
       this.#stable.set(STABLE_MS, () => this.#backoff.reset());
+      this.#slow.clear();
+      this.#isSlow = false;
       this.#phase = "live";
     }
   }
@@ -139,6 +170,8 @@ export class Connection {
   #closed(code: number, cause?: unknown): void {
     this.#socket = null;
     this.#stable.clear();
+    this.#isSlow ||= this.#slow.running;
+    this.#slow.clear();
     const toldMs = this.#afterMs;
     this.#afterMs = null;
     this.#toldToWait = toldMs !== null;

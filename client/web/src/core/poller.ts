@@ -44,7 +44,12 @@ export class Poller {
   /** No task was answered lately, and there was time to. */
   get failing(): boolean {
     const loops = [...this.#loops.values()];
-    return loops.length > 0 && loops.every((loop) => loop.failing);
+    return loops.length > 0 && loops.every((loop) => loop.failing === true);
+  }
+
+  /** A task was answered lately. */
+  get isAnswered(): boolean {
+    return [...this.#loops.values()].some((loop) => loop.failing === false);
   }
 
   /** Polls these tasks, and no others. */
@@ -90,8 +95,8 @@ export class Poller {
 
 /** The polls of one task, one after the other. */
 class PollLoop {
-  /** The last poll failed. */
-  failing = false;
+  /** The last poll failed; null before the end of the first. */
+  failing: boolean | null = null;
   /** Ends the pause, or the waiting for an answer. */
   readonly #timer = new Timer();
   readonly #backoff = new Backoff();

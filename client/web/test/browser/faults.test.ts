@@ -32,7 +32,7 @@ test("the broker is restarted, and the job ends meanwhile", async ({ broker, red
   await watcher.seesConnection("live");
 });
 
-test("polling takes over where WebSocket is refused, until it is allowed", async ({
+test("polling takes over at once where WebSocket is refused, until it is allowed", async ({
   proxy,
   redis,
   watch,
@@ -41,24 +41,41 @@ test("polling takes over where WebSocket is refused, until it is allowed", async
   await redis.progress("refused", 10);
   const watcher = await watch(["refused"], { port: proxy.port }, async (page) => {
     await page.clock.install();
-    // The pauses of the five attempts are drawn by lot: the shortest ones.
-    await page.addInitScript(() => (Math.random = () => 0));
+    // The pauses between attempts are drawn by lot: the longest ones.
+    await page.addInitScript(() => (Math.random = () => 0.99));
   });
-  await watcher.seesConnection("polling");
-  expect(proxy.stopped).toBe(6);
   await watcher.seesPercentage("refused", 10);
+  await watcher.seesConnection("polling");
+  expect(proxy.stopped, "attempts before the first poll").toBeLessThan(3);
   await redis.progress("refused", 20);
   await watcher.seesPercentage("refused", 20);
-  proxy.upgrades = "pass";
   expect(watcher.received).toEqual([]);
-  // In the page's time, tick by tick: a jump would look as if the machine had slept.
-  await watcher.page.clock.runFor(50_000);
-  expect(watcher.sockets).toHaveLength(6);
-  await watcher.page.clock.runFor(10_000);
+
+  // The next page in the tab knows, and tries WebSocket after a minute. In the page's time, tick by
+  // tick: a jump would look as if the machine had slept.
+  const tried = watcher.sockets.length;
+  await watcher.page.reload();
+  await watcher.seesPercentage("refused", 20);
+  expect(watcher.sockets).toHaveLength(tried);
+  proxy.upgrades = "pass";
+  await watcher.page.clock.runFor(61_000);
   await watcher.seesConnection("live");
   await redis.progress("refused", 30);
   await watcher.seesPercentage("refused", 30);
   await expect.poll(() => watcher.received.map(({ type }) => type)).toContain("progress_update");
+});
+
+test("polling takes over within seconds where WebSocket gets no answer", async ({
+  proxy,
+  redis,
+  watch,
+}) => {
+  proxy.upgrades = "ignore";
+  await redis.progress("ignored", 10);
+  const watcher = await watch(["ignored"], { port: proxy.port });
+  await watcher.seesPercentage("ignored", 10);
+  // A second attempt comes only when the first has been given up, after 10 s.
+  expect(proxy.stopped).toBe(1);
 });
 
 test("without a network the page says so, and catches up with it", async ({

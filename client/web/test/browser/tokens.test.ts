@@ -7,7 +7,7 @@ test("a token that runs out is renewed without another connection", async ({
   watch,
 }) => {
   await redis.progress("renewed", 10);
-  const watcher = await watch(["renewed"], { token: broker.token(["renewed"], 10) });
+  const watcher = await watch(["renewed"], { token: broker.token(["renewed"], 3) });
   await watcher.seesPercentage("renewed", 10);
   await expect
     .poll(() => watcher.received.map(({ type }) => type), { timeout: 20_000 })

@@ -9,6 +9,7 @@ import {
   rev,
   setUp,
   settle,
+  state,
   subscribed,
 } from "../support/fake-server.js";
 
@@ -103,7 +104,7 @@ describe("reconnection", () => {
       expect(client.connection).toBe("reconnecting");
     }
     socket().drop();
-    expect(client.connection).toBe("polling");
+    expect(client.connection, "blocked, and polls fail as well").toBe("offline");
   });
 
   test("resumes with the rev that it has", async () => {
@@ -198,7 +199,10 @@ describe("reconnection", () => {
     const first = socket();
     await vi.advanceTimersByTimeAsync(10_000);
     expect(first.closedByClient).toBeDefined();
-    expect(problems()).toEqual(["NO_ANSWER", "CONNECTION_LOST"]);
+    expect(problems().filter((code) => code !== "POLL_FAILED")).toEqual([
+      "NO_ANSWER",
+      "CONNECTION_LOST",
+    ]);
     await vi.advanceTimersByTimeAsync(1_000);
     const second = socket();
     await second.open();
@@ -217,6 +221,86 @@ describe("reconnection", () => {
 });
 
 describe("polling", () => {
+  /** What the browser keeps for a tab. */
+  function stubStorage() {
+    const kept = new Map<string, string>();
+    vi.stubGlobal("document", new EventTarget());
+    vi.stubGlobal("sessionStorage", {
+      getItem: (key: string) => kept.get(key) ?? null,
+      setItem: (key: string, value: string) => kept.set(key, value),
+      removeItem: (key: string) => kept.delete(key),
+    });
+  }
+  const fetch = vi.fn(async () =>
+    Response.json({ ...state(rev(3), [progress(3, 30)]) }, { headers: { "Retry-After": "2" } }),
+  );
+
+  test("begins when WebSocket is refused, and is gone when it works", async () => {
+    const { client, sockets, socket } = setUp({ fetch });
+    client.subscribe(TASK);
+    socket().drop();
+    await settle();
+    expect(client.getState(TASK)!.percentage).toBe(30);
+    expect(client.connection).toBe("polling");
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(sockets).toHaveLength(2);
+    await socket().open();
+    socket().tell(subscribed(rev(3)));
+    expect(client.connection).toBe("live");
+    fetch.mockClear();
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(fetch).not.toHaveBeenCalled();
+  });
+
+  test("begins within 3 s when WebSocket gets no answer, and not at once", async () => {
+    const { client } = setUp({ fetch });
+    client.subscribe(TASK);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(client.getState(TASK)!.status).toBe("connecting");
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(client.getState(TASK)!.percentage).toBe(30);
+  });
+
+  test("doesn't take the place of a connection that was of use", async () => {
+    const { client, socket } = await live({ fetch });
+    fetch.mockClear();
+    socket().drop();
+    await vi.advanceTimersByTimeAsync(1_000);
+    socket().drop();
+    await settle();
+    expect(fetch).not.toHaveBeenCalled();
+    expect(client.connection).toBe("reconnecting");
+  });
+
+  test("is what the next page begins with, for ten minutes or until WebSocket works", async () => {
+    stubStorage();
+    const page = async () => {
+      const world = setUp({ fetch });
+      world.client.subscribe(TASK);
+      await settle();
+      return world;
+    };
+    const first = await page();
+    first.socket().drop();
+    await settle();
+    first.client.disconnect();
+    const second = await page();
+    expect(second.client.getState(TASK)!.percentage).toBe(30);
+    expect(second.sockets).toHaveLength(0);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(second.sockets).toHaveLength(1);
+    await second.socket().open();
+    second.socket().tell(subscribed(rev(3)));
+    second.client.disconnect();
+    const third = await page();
+    expect(third.sockets).toHaveLength(1);
+    third.socket().drop();
+    await settle();
+    third.client.disconnect();
+    vi.setSystemTime(Date.now() + 600_000);
+    expect((await page()).sockets).toHaveLength(1);
+  });
+
   test("WebSocket is tried again every 60 s, and takes over when it works", async () => {
     const { client, sockets, socket, fetch } = await blocked();
     fetch.mockImplementation(async () => new Response(null, { status: 304 }));

@@ -201,7 +201,7 @@ export async function blocked(options: Partial<ProgressClientOptions> = {}) {
   const stop = world.client.subscribe(TASK);
   for (let attempt = 0; attempt < 5; attempt++) {
     world.socket().drop();
-    await vi.advanceTimersByTimeAsync(1);
+    await vi.advanceTimersByTimeAsync(0);
   }
   world.socket().drop();
   await settle();
