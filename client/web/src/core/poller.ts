@@ -192,7 +192,8 @@ class PollLoop {
       tokens.refused(token, taskId);
     }
     const isRetried = refusedWith !== 400 && refusedWith !== 403;
-    if (problem && (!isRetried || (refusedWith === 401 && tokens.failures(taskId) > 1))) {
+    const isOfToken = refusedWith === 401 || problem?.code === "TOKEN_FAILED";
+    if (problem && (!isRetried || (isOfToken && tokens.failures(taskId) > 1))) {
       owner.onRefused(taskId, problem.code, problem.message, isRetried);
     }
     if (isRetried) {

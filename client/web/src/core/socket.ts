@@ -66,7 +66,11 @@ export class Socket {
   send(message: ClientMessage): void {
     if (this.#open && !this.#ended) {
       this.#expectAnswer();
-      this.socket.send(JSON.stringify(message));
+      try {
+        this.socket.send(JSON.stringify(message));
+      } catch {
+        // It is closing, and will say so; or there is no answer in time.
+      }
     }
   }
 

@@ -5,10 +5,10 @@ const HINTS: Readonly<Record<string, string>> = {
   TOKEN_FAILED: "the page gives no token",
   UNAUTHORIZED: "the broker refuses the token",
   FORBIDDEN: "the token doesn't name the task",
-  BLOCKED: "no WebSocket; is a proxy in the way, or the page's origin not in allowed-origins?",
+  BLOCKED: "no WebSocket; is a proxy in the way? is the page's origin in allowed-origins?",
   POLL_FAILED: "no answer; is the page's origin in allowed-origins?",
   NOT_FOUND: "no broker answers there; is `url` right?",
-  ORIGIN_NOT_ALLOWED: "the page's origin is not in allowed-origins",
+  ORIGIN_NOT_ALLOWED: "is the page's origin in allowed-origins?",
 };
 
 export class Warnings {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { readMessage } from "../../src/core/message.js";
-import { TASK, complete, live, progress, rev, subscribed } from "../support/fake-server.js";
+import { TASK, complete, live, progress, rev, setUp, subscribed } from "../support/fake-server.js";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -59,6 +59,18 @@ test("a message about a task that was watched until just now is no problem", asy
   socket().tell(progress(1, 10));
   socket().tell({ type: "unsubscribed", taskId: TASK, payload: { reason: "CLIENT_REQUEST" } });
   expect(problems()).toEqual([]);
+});
+
+test("a socket that throws is one that gives no answer", async () => {
+  const { client, socket, sockets, problems } = setUp();
+  client.subscribe(TASK);
+  socket().send = () => {
+    throw new Error("closing");
+  };
+  await socket().open();
+  await vi.advanceTimersByTimeAsync(12_000);
+  expect(problems()).toContain("NO_ANSWER");
+  expect(sockets).toHaveLength(2);
 });
 
 test("a close in the middle of a message is one like any other", async () => {

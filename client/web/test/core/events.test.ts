@@ -7,7 +7,9 @@ import {
   live,
   progress,
   rev,
+  setUp,
   stageChange,
+  subscribed,
 } from "../support/fake-server.js";
 
 beforeEach(() => void vi.useFakeTimers());
@@ -132,4 +134,63 @@ test("a listener that throws keeps nobody else from hearing", async () => {
   expect(onChange).toHaveBeenCalledTimes(1);
   expect(thrown).toEqual([new Error("mine")]);
   vi.unstubAllGlobals();
+});
+
+test("a task that the server has no more is waiting, and what comes next is a new beginning", async () => {
+  const { client, socket, told } = await live();
+  socket().tell(progress(5, 60));
+  socket().tell({ type: "reset", taskId: TASK, rev: null, payload: {} });
+  expect(client.getState(TASK)).toMatchObject({ status: "waiting", rev: null, percentage: null });
+  expect(told("ProgressReset")).toHaveLength(1);
+  socket().tell(progress(2, 1, "download", "run2"));
+  expect(client.getState(TASK)).toMatchObject({ status: "running", percentage: 1 });
+});
+
+test("tells of a state that comes in pieces once, when it is there", async () => {
+  const { client, socket, events } = setUp();
+  client.subscribe(TASK);
+  await socket().open();
+  events.length = 0;
+  const stages = ["download", "decode"].map((stage) => ({ stage, timestamp: "2026-11-23T06:33Z" }));
+  socket().tell(subscribed(rev(4), TASK, stages));
+  socket().tell(stageChange(2, "download", "decode"));
+  socket().tell(progress(3, 20, "decode"));
+  expect(events.map(({ type }) => type)).toEqual(["ConnectionChanged"]);
+  socket().tell(estimate(4, 90));
+  expect(events.slice(1).map(({ type }) => type)).toEqual([
+    "StageChanged",
+    "ProgressUpdated",
+    "TimeEstimateUpdated",
+    "TaskChanged",
+  ]);
+});
+
+test("an answer that names more than comes is shown all the same", async () => {
+  const { client, socket } = setUp();
+  client.subscribe(TASK);
+  await socket().open();
+  socket().tell(subscribed(rev(4))); // a run that was reset, and nothing since
+  expect(client.getState(TASK)!.status).toBe("connecting");
+  await vi.advanceTimersByTimeAsync(500);
+  expect(client.getState(TASK)!.status).toBe("waiting");
+});
+
+test("knows when what it is told was made, whatever the clocks say", async () => {
+  const { client, socket } = setUp();
+  client.subscribe(TASK);
+  client.subscribe("live");
+  await socket().open();
+  const now = Date.now();
+  const server = now - 3_600_000; // its clock is an hour behind
+  const at = (ago: number) => rev((server - ago) * 1_000);
+  socket().tell(subscribed(null, "live"));
+  socket().tell({ ...progress(1, 1), taskId: "live", rev: at(0) });
+  socket().tell(subscribed(at(60_000)));
+  socket().tell({ ...progress(1, 10), rev: at(80_000) });
+  socket().tell({ ...estimate(1, 90), rev: at(60_000) });
+  expect(client.getState(TASK)).toMatchObject({
+    estimate: { seconds: 90, madeAt: now - 60_000 },
+    lastSeen: now - 60_000,
+  });
+  expect(client.getState("live")!.lastSeen).toBe(now);
 });

@@ -217,6 +217,17 @@ test("a token that expires while something is known says so, and keeps what is k
   });
 });
 
+test("says so when polls have no token, too", async () => {
+  const { client, tokens } = setUp();
+  tokens.mockRejectedValue(new Error("down"));
+  client.subscribe(TASK);
+  await vi.advanceTimersByTimeAsync(9_000); // WebSocket gets no answer
+  expect(client.getState(TASK)).toMatchObject({
+    status: "refused",
+    refusal: { code: "TOKEN_FAILED", isRetried: true },
+  });
+});
+
 /** A provider of tokens that name these tasks, each another one; `asked` tells for which it was. */
 function provider(tasks: readonly string[]) {
   asked.length = 0;
