@@ -241,6 +241,8 @@ Test(watch, a_task_that_redis_refuses_fails_its_own_clients_alone)
     cr_assert_eq(test.watch.state, WATCH_AWAY);
     cr_assert(redis_link_is_up(test.link));
     cr_assert(script_asks("SUNSUBSCRIBE progress:a"));
+    script_answer("SUNSUBSCRIBE progress:a", "*0\r\n");
+    cr_assert_eq(test.left, 0, "it lives on, and is tried again");
     end();
 }
 
