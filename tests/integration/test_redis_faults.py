@@ -12,7 +12,7 @@ from support.broker import Broker, program
 from support.deadline import eventually
 from support.fake_redis import FakeRedis, info
 from support.job import Job
-from support.redis_server import RedisServer
+from support.redis_server import RedisServer, free_port
 from support.resp import Resp
 from support.tcp_proxy import TcpProxy
 from support.ws_client import WsClient
@@ -238,7 +238,8 @@ def test_a_replica_is_refused_until_it_is_promoted(redis, launch, directory):
 
 
 def test_a_cluster_node_is_named_and_not_hammered(launch, directory):
-    with RedisServer(f"{directory}/node", tcp=True, settings={"cluster-enabled": "yes"}) as node:
+    settings = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    with RedisServer(f"{directory}/node", tcp=True, settings=settings) as node:
         broker = launch(node.url)
         expect_complaint(broker, "Cluster")
         def is_spared():
