@@ -160,6 +160,7 @@ Test(watch, can_be_left_in_any_state)
         }
         cr_assert_eq(test.watch.state, state);
         end();
+        cr_assert_eq(test.synced, 1, "whoever waits for its place is told, once");
     }
 }
 
