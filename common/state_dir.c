@@ -70,7 +70,7 @@ int state_dir_make(const char *path)
     char partial[PATH_MAX];
     size_t len = strlen(path);
 
-    if (len >= sizeof partial) {
+    if (len >= sizeof(partial)) {
         return -ENAMETOOLONG;
     }
     memcpy(partial, path, len + 1);

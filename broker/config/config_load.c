@@ -35,7 +35,7 @@ static int make_absolute(struct config_loading *loading, const char *option, cha
     if (**path == '/') {
         return 0;
     }
-    if (!getcwd(whole, sizeof whole)) {
+    if (!getcwd(whole, sizeof(whole))) {
         text_printf(loading->message, "%s: cannot find the current directory: %s\n", option,
                     strerror(errno));
         return CONFIG_INVALID;
@@ -160,7 +160,7 @@ int config_load(int argc, char *const *argv, char *const *environment, struct co
         text_puts(message, "progressd " PROGRESSD_VERSION "\n");
         return text_failed(message) ? -ENOMEM : CONFIG_VERSION;
     }
-    CLEANUP(config_free_at) struct config *config = mem_zalloc(1, sizeof *config);
+    CLEANUP(config_free_at) struct config *config = mem_zalloc(1, sizeof(*config));
     struct config_loading loading = {.config = config, .message = message};
     if (!config) {
         return -ENOMEM;
@@ -216,15 +216,15 @@ int config_ensure_key(struct config *config, bool *ret_made, struct text *messag
         *ret_made = false;
         return 0;
     }
-    if (snprintf(source, sizeof source, "HS256:%s/%s", config->state_dir, JWT_KEY_FILE) >=
-        (int)sizeof source) {
+    if (snprintf(source, sizeof(source), "HS256:%s/%s", config->state_dir, JWT_KEY_FILE) >=
+        (int)sizeof(source)) {
         return failed_at(config->state_dir, "cannot make a key in it", -ENAMETOOLONG, message);
     }
     int rc = provide_key_file(config, path, &made, message);
     if (rc) {
         return rc;
     }
-    struct jwt_key *key = mem_zalloc(1, sizeof *key);
+    struct jwt_key *key = mem_zalloc(1, sizeof(*key));
     if (!key) {
         return -ENOMEM;
     }

@@ -96,7 +96,7 @@ static int set_by_name(struct config_loading *loading, const struct config_optio
 
 static void start_source(struct config_loading *loading)
 {
-    memset(loading->seen, 0, sizeof loading->seen);
+    memset(loading->seen, 0, sizeof(loading->seen));
 }
 
 static int set_defaults(struct config_loading *loading)
@@ -133,7 +133,7 @@ static int on_line(void *context, const char *name, const char *value, int line)
         text_puts(loading->message, "\n");
         return CONFIG_INVALID;
     }
-    snprintf(where, sizeof where, "%s:%d: %s", path, line, name);
+    snprintf(where, sizeof(where), "%s:%d: %s", path, line, name);
     if (option->offset == offsetof(struct config, file)) {
         text_printf(loading->message, "%s: a file cannot name another file\n", where);
         return CONFIG_INVALID;
@@ -206,7 +206,8 @@ static int read_environment(struct config_loading *loading, char *const *environ
         if (strncmp(entry, CONFIG_VARIABLE_PREFIX, prefix_len) != 0 || !entry[len]) {
             continue;
         }
-        size_t name_len = name_of_variable(entry + prefix_len, len - prefix_len, name, sizeof name);
+        size_t name_len =
+            name_of_variable(entry + prefix_len, len - prefix_len, name, sizeof(name));
         bool in_file;
         const struct config_option *option = config_option_of_name(name, name_len, &in_file);
         if (!option && !only) {
@@ -268,7 +269,7 @@ static int read_flags(struct config_loading *loading, int argc, char *const *arg
         if (!option) {
             return unknown_flag(loading, name, len);
         }
-        snprintf(where, sizeof where, "--%.*s", (int)len, name);
+        snprintf(where, sizeof(where), "--%.*s", (int)len, name);
         const char *value = name[len] ? name + len + 1 : argv[++i];
         if (i == argc) {
             text_printf(loading->message, "%s: needs a value, %s\n", where, option->placeholder);

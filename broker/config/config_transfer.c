@@ -64,7 +64,7 @@ static int read_all(int fd, struct text *text)
     off_t offset = 0;
 
     for (;;) {
-        ssize_t count = pread(fd, buffer, sizeof buffer, offset);
+        ssize_t count = pread(fd, buffer, sizeof(buffer), offset);
 
         if (count == 0) {
             break;
@@ -76,7 +76,7 @@ static int read_all(int fd, struct text *text)
             return -errno;
         }
     }
-    explicit_bzero(buffer, sizeof buffer);
+    explicit_bzero(buffer, sizeof(buffer));
     return text_failed(text) ? -ENOMEM : 0;
 }
 
@@ -107,7 +107,7 @@ int config_read_fd(int fd, struct config **ret_config)
 {
     CLEANUP(secret_text_deinit) struct text text = TEXT_EMPTY;
     CLEANUP(text_deinit) struct text message = TEXT_EMPTY;
-    CLEANUP(config_free_at) struct config *config = mem_zalloc(1, sizeof *config);
+    CLEANUP(config_free_at) struct config *config = mem_zalloc(1, sizeof(*config));
     struct config_loading loading = {.config = config, .message = &message};
 
     if (!config) {

@@ -96,7 +96,7 @@ static bool read_ip(const char *text, size_t len, struct config_address *address
     char ip[INET6_ADDRSTRLEN + 2];
     struct in6_addr binary;
 
-    if (len >= sizeof ip) {
+    if (len >= sizeof(ip)) {
         return false;
     }
     memcpy(ip, text, len);
@@ -118,7 +118,7 @@ static bool read_ip(const char *text, size_t len, struct config_address *address
         address->kind = CONFIG_ADDRESS_IP6;
     }
     return inet_pton(family, start, &binary) == 1 &&
-           inet_ntop(family, &binary, address->ip, sizeof address->ip);
+           inet_ntop(family, &binary, address->ip, sizeof(address->ip));
 }
 
 static int address_read(const struct config_range *range, const char *text, void *member, char *why)
@@ -204,7 +204,7 @@ static int add_key(struct config_keys *keys, const struct jwt_key *key, char *wh
                                            "be told");
         }
     }
-    struct jwt_key *items = mem_realloc(keys->items, (keys->count + 1) * sizeof *items);
+    struct jwt_key *items = mem_realloc(keys->items, (keys->count + 1) * sizeof(*items));
     if (!items) {
         return -ENOMEM;
     }

@@ -90,7 +90,7 @@ static bool read_authority(struct span authority, struct origin *origin)
     if (colon && !read_port((struct span){colon + 1, (size_t)(end - colon - 1)}, &origin->port)) {
         return false;
     }
-    return copy_lower(origin->host, sizeof origin->host, host, is_ip6 ? ":.[]" : ".-_");
+    return copy_lower(origin->host, sizeof(origin->host), host, is_ip6 ? ":.[]" : ".-_");
 }
 
 /* Reads scheme://host[:port], and nothing behind it. */
@@ -102,7 +102,7 @@ static bool read_origin(struct span text, struct origin *ret_origin)
         return false;
     }
     size_t scheme_len = (size_t)(separator - text.at);
-    return copy_lower(ret_origin->scheme, sizeof ret_origin->scheme,
+    return copy_lower(ret_origin->scheme, sizeof(ret_origin->scheme),
                       (struct span){text.at, scheme_len}, "+-.") &&
            read_authority((struct span){separator + 3, text.len - scheme_len - 3}, ret_origin);
 }
@@ -134,7 +134,7 @@ static int add_one(struct origins *origins, struct span word)
         return ORIGIN_INVALID;
     }
     struct origin *items =
-        mem_realloc(origins->items, (origins->count + 1) * sizeof *origins->items);
+        mem_realloc(origins->items, (origins->count + 1) * sizeof(*origins->items));
     if (!items) {
         return -ENOMEM;
     }
@@ -192,7 +192,7 @@ bool origin_is_allowed(const struct origins *origins, struct span origin, struct
         return false;
     }
     if (origins->count == 0 && !origins->allows_null) {
-        memcpy(own.scheme, page.scheme, sizeof own.scheme);
+        memcpy(own.scheme, page.scheme, sizeof(own.scheme));
         return read_authority(host, &own) && same_host(&page, &own);
     }
     for (size_t i = 0; i < origins->count; i++) {

@@ -30,10 +30,10 @@ static bool is_running(const struct child_process *child)
 static void set_timer(struct child_process *child, uint64_t in_ms, uv_timer_cb on_timer)
 {
     /* Fails only for a closing handle. */
-    int r = uv_timer_start(&child->timer, on_timer, in_ms, 0);
+    int rc = uv_timer_start(&child->timer, on_timer, in_ms, 0);
 
-    assert(r == 0);
-    (void)r;
+    assert(rc == 0);
+    (void)rc;
 }
 
 /* ── The end of a process, and what follows ──────────────────────────────────────────────────── */
@@ -176,19 +176,19 @@ static int spawn_process(struct child_process *child)
 
 static void spawn(struct child_process *child)
 {
-    int r = spawn_process(child);
+    int rc = spawn_process(child);
 
     child->spawned_ms = uv_now(child->settings->loop);
     child->started_at_s = (uint64_t)time(NULL);
     set_state(child, CHILD_STARTING);
-    if (r == 0) {
+    if (rc == 0) {
         child->pid = child->process.pid;
-        r = control_start(&child->control); /* fails only for a closing pipe */
-        assert(r == 0);
+        rc = control_start(&child->control); /* fails only for a closing pipe */
+        assert(rc == 0);
         return;
     }
     log_event(LOG_ERROR, MODULE, "cannot start a process", LOG_TEXT("role", child->role),
-              LOG_INT("slot", child->slot), LOG_TEXT("why", uv_strerror(r)));
+              LOG_INT("slot", child->slot), LOG_TEXT("why", uv_strerror(rc)));
     set_state(child, CHILD_DEAD);
     uv_close((uv_handle_t *)&child->process, on_process_closed);
     control_close(&child->control);

@@ -407,16 +407,16 @@ static const struct embedded_redis_events redis_events = {
 static int open_redis(struct supervisor *supervisor)
 {
     char why[EMBEDDED_REDIS_WHY_SIZE];
-    int r = embedded_redis_open(&supervisor->loop.uv, supervisor->config->state_dir, &redis_events,
-                                supervisor, &supervisor->redis, why);
+    int rc = embedded_redis_open(&supervisor->loop.uv, supervisor->config->state_dir, &redis_events,
+                                 supervisor, &supervisor->redis, why);
 
-    if (r == EMBEDDED_REDIS_INVALID) {
+    if (rc == EMBEDDED_REDIS_INVALID) {
         log_event(LOG_ERROR, MODULE, "no embedded Redis", LOG_TEXT("why", why));
         return -EINVAL;
     }
-    return r == 0 ? config_set_redis_socket(supervisor->config,
-                                            embedded_redis_socket(supervisor->redis))
-                  : r;
+    return rc == 0 ? config_set_redis_socket(supervisor->config,
+                                             embedded_redis_socket(supervisor->redis))
+                   : rc;
 }
 
 /* ── Starting ────────────────────────────────────────────────────────────────────────────────── */
@@ -444,13 +444,13 @@ static int open_socket(const struct config_address *address, const char *message
 static int open_admin(struct supervisor *supervisor)
 {
     struct config_address bound;
-    int fd, r;
+    int fd, rc;
 
     if (supervisor->config->admin_listen.kind == CONFIG_ADDRESS_OFF) {
         return 0;
     }
-    r = open_socket(&supervisor->config->admin_listen, "admin listening", &fd, &bound);
-    return r < 0 ? r : admin_open(&supervisor->loop, fd, &supervisor->node, &supervisor->admin);
+    rc = open_socket(&supervisor->config->admin_listen, "admin listening", &fd, &bound);
+    return rc < 0 ? rc : admin_open(&supervisor->loop, fd, &supervisor->node, &supervisor->admin);
 }
 
 static int open_page(struct supervisor *supervisor)

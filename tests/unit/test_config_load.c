@@ -20,17 +20,17 @@ static char path[64], home[64];
 
 static void make_directory(void)
 {
-    strcpy(directory + sizeof directory - 7, "XXXXXX");
+    strcpy(directory + sizeof(directory) - 7, "XXXXXX");
     cr_assert_not_null(mkdtemp(directory));
-    snprintf(path, sizeof path, "%s/test.conf", directory);
-    snprintf(home, sizeof home, "STATE_DIRECTORY=%s", directory);
+    snprintf(path, sizeof(path), "%s/test.conf", directory);
+    snprintf(home, sizeof(home), "STATE_DIRECTORY=%s", directory);
 }
 
 static void remove_directory(void)
 {
     char key[80];
 
-    snprintf(key, sizeof key, "%s/" JWT_KEY_FILE, directory);
+    snprintf(key, sizeof(key), "%s/" JWT_KEY_FILE, directory);
     unlink(key);
     unlink(path);
     rmdir(directory);
@@ -162,7 +162,7 @@ Test(config_load, the_file_may_be_named_in_the_environment_and_a_flag_goes_befor
     struct config *config;
 
     write_file("linger = 1\n");
-    snprintf(variable, sizeof variable, "PROGRESSD_CONFIG=%s", path);
+    snprintf(variable, sizeof(variable), "PROGRESSD_CONFIG=%s", path);
     config = loaded(variable, FLAGS());
     cr_assert_eq(config->linger_ms, 1000);
     cr_assert_str_eq(config->file, path);
@@ -385,7 +385,7 @@ Test(config_load, a_secret_option_may_be_in_a_file)
 
     write_file("redis://u:p@h1\n");
     chmod(path, 0600);
-    snprintf(variable, sizeof variable, "PROGRESSD_REDIS_URL_FILE=%s", path);
+    snprintf(variable, sizeof(variable), "PROGRESSD_REDIS_URL_FILE=%s", path);
     struct config *config = loaded(variable, FLAGS());
     cr_assert_str_eq(config->redis.password, "p");
     cr_assert_null(message.data);
@@ -424,11 +424,11 @@ Test(config_load, a_secret_file_that_others_may_read_is_a_warning)
     char key[96], expected[256];
 
     write_file("a secret of more than thirty-two bytes");
-    snprintf(key, sizeof key, "k=HS256:%s", path);
+    snprintf(key, sizeof(key), "k=HS256:%s", path);
     chmod(path, 0600);
     cr_assert_str_eq(warnings(FLAGS("--jwt-key", key)), "");
     chmod(path, 0644);
-    snprintf(expected, sizeof expected,
+    snprintf(expected, sizeof(expected),
              "--jwt-key: %s can be read by every user; make its mode 0600\n", path);
     cr_assert_str_eq(warnings(FLAGS("--jwt-key", key)), expected);
 
@@ -614,7 +614,7 @@ Test(config_load, a_key_that_cannot_be_made_or_used_is_told)
     config_free(config);
 
     config = loaded(NULL, FLAGS());
-    snprintf(file, sizeof file, "%s/" JWT_KEY_FILE, directory);
+    snprintf(file, sizeof(file), "%s/" JWT_KEY_FILE, directory);
     FILE *stream = fopen(file, "w");
     fputs("short\n", stream);
     fclose(stream);
@@ -642,17 +642,17 @@ Test(config_load, a_web_root_is_made_absolute_and_must_be_a_folder)
     cr_assert_null(config->web_root);
     config_free(config);
 
-    snprintf(inside, sizeof inside, "%s/web", directory);
+    snprintf(inside, sizeof(inside), "%s/web", directory);
     cr_assert_eq(mkdir(inside, 0700), 0);
     cr_assert_eq(chdir(directory), 0);
     config = loaded(NULL, FLAGS("--web-root", "web"));
-    snprintf(expected, sizeof expected, "%s/web", directory);
+    snprintf(expected, sizeof(expected), "%s/web", directory);
     cr_assert_str_eq(config->web_root, expected);
     config_free(config);
     cr_assert_eq(rmdir(inside), 0);
 
-    snprintf(flag, sizeof flag, "--web-root=%s", inside);
-    snprintf(expected, sizeof expected, "web-root: %s: No such file or directory", inside);
+    snprintf(flag, sizeof(flag), "--web-root=%s", inside);
+    snprintf(expected, sizeof(expected), "web-root: %s: No such file or directory", inside);
     cr_assert_str_eq(refusal_of_flag(flag), expected);
     cr_assert_str_eq(refusal(NULL, FLAGS(flag, "--check-config")), expected);
     cr_assert_str_eq(refusal_of_flag("--web-root=/dev/null"),
@@ -670,10 +670,10 @@ Test(config_load, help_names_every_option_with_its_default)
         const struct config_option *option = &config_options[i];
         char line[256];
 
-        snprintf(line, sizeof line, "  --%s %s\n", option->name, option->placeholder);
+        snprintf(line, sizeof(line), "  --%s %s\n", option->name, option->placeholder);
         const char *at = strstr(message.data, line);
         cr_assert_not_null(at, "%s", option->name);
-        snprintf(line, sizeof line, "Default: %s\n",
+        snprintf(line, sizeof(line), "Default: %s\n",
                  option->help_start ? option->help_start : option->initial);
         cr_assert_not_null(strstr(at, "Default: "));
         cr_assert(strchr(line, '\n')[1] || strstr(at, line), "%s", option->name);
@@ -708,9 +708,9 @@ Test(config_load, an_embedded_redis_is_handed_on_as_a_socket)
     char long_path[128];
     struct config *config = loaded(NULL, FLAGS());
 
-    memset(long_path, 'x', sizeof long_path - 1);
+    memset(long_path, 'x', sizeof(long_path) - 1);
     long_path[0] = '/';
-    long_path[sizeof long_path - 1] = '\0';
+    long_path[sizeof(long_path) - 1] = '\0';
     cr_assert_eq(config_set_redis_socket(config, long_path), CONFIG_INVALID);
     cr_assert_eq(config->redis.kind, REDIS_URL_NONE);
     cr_assert_eq(config_set_redis_socket(config, "/a b/100%/r?#.sock"), 0);

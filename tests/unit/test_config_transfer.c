@@ -114,7 +114,7 @@ Test(config_transfer, every_option_survives_the_way_to_a_child)
         if (config_options[i].offset == offsetof(struct config, file)) {
             continue;
         }
-        snprintf(line, sizeof line, "%.*s", (int)strcspn(at, "\n") + 1, at);
+        snprintf(line, sizeof(line), "%.*s", (int)strcspn(at, "\n") + 1, at);
         cr_assert_null(strstr(defaults.data, line), "%s has its default: %s", name, line);
     }
     cr_assert_str_eq(child->redis.user, "us er");
