@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <openssl/sha.h>
 #include <string.h>
+#include <sys/time.h>
 
 #include "broker/auth/signature.h"
 #include "broker/auth/token_cache.h"
@@ -25,7 +26,12 @@ struct auth {
     char *issuer, *audience; /* NULL: not asked */
     int64_t leeway_us;
     struct token_cache cache;
+    struct loop *loop;
+    struct check_queue queue;
+    struct loop_due turn; /* due while the queue holds something */
 };
+
+static void auth_on_turn(struct loop_due *due);
 
 static const struct {
     const char *name, *text;
@@ -80,7 +86,7 @@ static int parse_keys(const struct config_keys *keys, struct auth *auth)
     return 0;
 }
 
-struct auth *auth_new(const struct config *config)
+struct auth *auth_new(const struct config *config, struct loop *loop)
 {
     struct auth *auth = mem_zalloc(1, sizeof(*auth));
 
@@ -88,7 +94,10 @@ struct auth *auth_new(const struct config *config)
         return NULL;
     }
     auth->leeway_us = (int64_t)config->jwt_leeway_ms * 1000;
+    auth->loop = loop;
     token_cache_init(&auth->cache, AUTH_CACHE_TOKENS, AUTH_CACHE_BYTES);
+    check_queue_init(&auth->queue, AUTH_WAITING_BYTES);
+    loop_due_init(&auth->turn, auth_on_turn);
     if (parse_keys(&config->jwt_keys, auth) != 0 ||
         auth_copy_text(config->jwt_issuer, &auth->issuer) != 0 ||
         auth_copy_text(config->jwt_audience, &auth->audience) != 0) {
@@ -103,6 +112,8 @@ void auth_free(struct auth *auth)
     if (!auth) {
         return;
     }
+    loop_due_cancel(&auth->turn);
+    check_queue_deinit(&auth->queue);
     token_cache_deinit(&auth->cache);
     for (size_t i = 0; i < auth->key_count; i++) {
         signature_key_free(auth->keys[i].signature);
@@ -171,36 +182,80 @@ static int read_claims(const struct auth *auth, struct span claims, struct token
     }
 }
 
-/* Checks everything but the time. */
-static int verify(const struct auth *auth, struct span text, struct token **ret_token,
-                  enum auth_failure *ret_why)
+/* Takes the token apart, and finds its key: all that is quick. */
+static int find_parts(const struct auth *auth, struct span text, struct token_parts *parts,
+                      const struct auth_key **ret_key, enum auth_failure *ret_why)
 {
-    struct token_parts parts;
-
-    if (token_parts_read(text, &parts) != 0) {
+    if (token_parts_read(text, parts) != 0) {
         return auth_refuse(AUTH_MALFORMED, ret_why);
     }
-    const struct auth_key *key = find_key(auth, parts.kid);
+    const struct auth_key *key = find_key(auth, parts->kid);
     if (!key) {
         return auth_refuse(AUTH_UNKNOWN_KEY, ret_why);
     }
-    if (!json_string_is(parts.algorithm, jwt_key_algorithm_name(key->algorithm))) {
+    if (!json_string_is(parts->algorithm, jwt_key_algorithm_name(key->algorithm))) {
         return auth_refuse(AUTH_ALGORITHM, ret_why);
     }
-    int rc = signature_check(key->signature, parts.signed_text, parts.signature);
+    *ret_key = key;
+    return 0;
+}
+
+/* Checks the signature, and what the claims say; a good token is remembered. */
+static int finish(struct auth *auth, const struct auth_key *key, const struct token_parts *parts,
+                  const uint8_t digest[TOKEN_DIGEST_SIZE], int64_t now_us, struct token **ret_token,
+                  enum auth_failure *ret_why)
+{
+    CLEANUP(token_unref_at) struct token *token = NULL;
+
+    int rc = signature_check(key->signature, parts->signed_text, parts->signature);
     if (rc) {
         return rc == SIGNATURE_WRONG ? auth_refuse(AUTH_SIGNATURE, ret_why) : rc;
     }
-    return read_claims(auth, parts.claims, ret_token, ret_why);
+    rc = read_claims(auth, parts->claims, &token, ret_why);
+    if (rc == 0) {
+        rc = check_time(token, now_us, ret_why);
+    }
+    if (rc == 0) {
+        token_cache_add(&auth->cache, digest, token);
+        *ret_token = TAKE(token);
+    }
+    return rc;
 }
 
-int auth_verify(struct auth *auth, struct span text, int64_t now_us, struct token **ret_token,
-                enum auth_failure *ret_why)
+static int verify_cached(struct auth *auth, struct token *cached,
+                         const uint8_t digest[TOKEN_DIGEST_SIZE], int64_t now_us,
+                         struct token **ret_token, enum auth_failure *ret_why)
 {
-    CLEANUP(token_unref_at) struct token *token = NULL;
+    int rc = check_time(cached, now_us, ret_why);
+
+    if (rc) {
+        token_cache_remove(&auth->cache, digest);
+        return rc;
+    }
+    *ret_token = token_ref(cached);
+    return 0;
+}
+
+static int verify_later(struct auth *auth, struct span text,
+                        const uint8_t digest[TOKEN_DIGEST_SIZE], struct auth_check *check)
+{
+    check->text = text;
+    int rc = check_queue_add(&auth->queue, digest, check);
+    if (rc) {
+        return rc == CHECK_QUEUE_FULL ? AUTH_BUSY : rc;
+    }
+    if (!list_is_linked(&auth->turn.link)) {
+        loop_at_turn_end(auth->loop, &auth->turn);
+    }
+    return AUTH_LATER;
+}
+
+int auth_verify(struct auth *auth, struct span text, int64_t now_us, struct auth_check *check,
+                struct token **ret_token, enum auth_failure *ret_why)
+{
     uint8_t digest[TOKEN_DIGEST_SIZE];
-    bool was_cached = true;
-    int rc = 0;
+    const struct auth_key *key;
+    struct token_parts parts;
 
     if (text.len == 0) {
         return auth_refuse(AUTH_MISSING, ret_why);
@@ -211,21 +266,76 @@ int auth_verify(struct auth *auth, struct span text, int64_t now_us, struct toke
     SHA256((const unsigned char *)text.at, text.len, digest);
     struct token *cached = token_cache_get(&auth->cache, digest);
     if (cached) {
-        token = token_ref(cached);
-    } else {
-        was_cached = false;
-        rc = verify(auth, text, &token, ret_why);
+        return verify_cached(auth, cached, digest, now_us, ret_token, ret_why);
     }
-    if (rc == 0) {
-        rc = check_time(token, now_us, ret_why);
+    int rc = find_parts(auth, text, &parts, &key, ret_why);
+    if (rc) {
+        return rc;
     }
-    if (rc == 0 && !was_cached) {
-        token_cache_add(&auth->cache, digest, token);
-    } else if (rc && was_cached) {
-        token_cache_remove(&auth->cache, digest);
+    return signature_is_slow(key->signature)
+               ? verify_later(auth, text, digest, check)
+               : finish(auth, key, &parts, digest, now_us, ret_token, ret_why);
+}
+
+/* ── Checking later ──────────────────────────────────────────────────────────────────────────── */
+
+void auth_cancel(struct auth *auth, struct auth_check *check)
+{
+    if (auth_check_waits(check)) {
+        check_queue_remove(&auth->queue, check);
     }
-    if (rc == 0) {
-        *ret_token = TAKE(token);
+}
+
+static int64_t auth_now_us(void)
+{
+    struct timeval now;
+
+    gettimeofday(&now, NULL);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_usec;
+}
+
+static struct auth_check *first_check(const struct queued_token *token)
+{
+    struct list *link = list_first(&token->checks);
+
+    return link ? CONTAINER_OF(link, struct auth_check, link) : NULL;
+}
+
+/* Checks the token that waits longest, and tells all who wait for it. */
+static void check_next(struct auth *auth)
+{
+    struct queued_token *next = check_queue_take(&auth->queue);
+    struct auth_verdict verdict = {.rc = 0};
+    const struct auth_key *key;
+    struct token_parts parts;
+    struct auth_check *check = first_check(next);
+
+    verdict.rc = find_parts(auth, check->text, &parts, &key, &verdict.why);
+    if (verdict.rc == 0) {
+        verdict.rc =
+            finish(auth, key, &parts, next->digest, auth_now_us(), &verdict.token, &verdict.why);
     }
-    return rc;
+    while ((check = first_check(next)) != NULL) {
+        check_queue_remove(&auth->queue, check);
+        check->on_checked(check, &verdict);
+    }
+    token_unref(verdict.token);
+    mem_free(next);
+}
+
+static void auth_on_turn(struct loop_due *due)
+{
+    struct auth *auth = CONTAINER_OF(due, struct auth, turn);
+    const uint64_t until_ns = uv_hrtime() + AUTH_TURN_US * UINT64_C(1000);
+
+    while (!check_queue_is_empty(&auth->queue)) {
+        check_next(auth);
+        if (uv_hrtime() >= until_ns) {
+            break;
+        }
+    }
+    loop_due_cancel(due); /* somebody new may wait already */
+    if (!check_queue_is_empty(&auth->queue)) {
+        loop_next_turn(auth->loop, &auth->turn);
+    }
 }

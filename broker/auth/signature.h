@@ -20,6 +20,9 @@ int signature_key_new(const struct jwt_key *key, struct signature_key **ret_key)
 /* Accepts NULL. */
 void signature_key_free(struct signature_key *key);
 
+/* Whether a check takes so long (tens of microseconds and more) that a loop must count them. */
+bool signature_is_slow(const struct signature_key *key);
+
 enum signature_outcome { SIGNATURE_WRONG = 1 };
 
 /* 0; SIGNATURE_WRONG, also for one of another length; or -ENOMEM. How long it takes doesn't tell

@@ -27,11 +27,20 @@ static void on_tick(uv_timer_t *tick)
     log_tick();
 }
 
+static void on_awake(uv_idle_t *awake)
+{
+}
+
 static void on_turn_end(uv_prepare_t *turn_end)
 {
     struct loop *loop = CONTAINER_OF(turn_end, struct loop, turn_end);
     struct list *link;
 
+    while ((link = list_first(&loop->next)) != NULL) {
+        list_remove(link);
+        list_append(&loop->due, link);
+    }
+    (void)uv_idle_stop(&loop->awake);
     while ((link = list_first(&loop->due)) != NULL) {
         struct loop_due *due = CONTAINER_OF(link, struct loop_due, link);
 
@@ -50,6 +59,7 @@ int loop_open(struct loop *loop, struct metrics_slot *metrics)
     loop->uv.data = loop;
     loop->metrics = metrics;
     list_init(&loop->due);
+    list_init(&loop->next);
     timer_wheel_init(&loop->wheel, loop_now(loop));
     loop->tick_due_ms = loop_now(loop) + TIMER_WHEEL_TICK_MS;
     /* On a fresh loop these can't fail. */
@@ -57,6 +67,7 @@ int loop_open(struct loop *loop, struct metrics_slot *metrics)
     (void)uv_timer_start(&loop->tick, on_tick, TIMER_WHEEL_TICK_MS, TIMER_WHEEL_TICK_MS);
     (void)uv_prepare_init(&loop->uv, &loop->turn_end);
     (void)uv_prepare_start(&loop->turn_end, on_turn_end);
+    (void)uv_idle_init(&loop->uv, &loop->awake);
     return 0;
 }
 
@@ -65,6 +76,7 @@ void loop_close(struct loop *loop)
     if (!uv_is_closing((uv_handle_t *)&loop->tick)) {
         uv_close((uv_handle_t *)&loop->tick, NULL);
         uv_close((uv_handle_t *)&loop->turn_end, NULL);
+        uv_close((uv_handle_t *)&loop->awake, NULL);
     }
 }
 
@@ -86,6 +98,15 @@ void loop_at_turn_end(struct loop *loop, struct loop_due *due)
 {
     if (!list_is_linked(&due->link)) {
         list_append(&loop->due, &due->link);
+    }
+}
+
+void loop_next_turn(struct loop *loop, struct loop_due *due)
+{
+    assert(!list_is_linked(&due->link));
+    list_append(&loop->next, &due->link);
+    if (!uv_is_closing((uv_handle_t *)&loop->awake)) {
+        (void)uv_idle_start(&loop->awake, on_awake);
     }
 }
 

@@ -138,7 +138,7 @@ static int open_front(struct worker *worker)
         .wheel = &worker->loop.wheel,
         .config = config,
         .metrics = metrics_slot(worker->inherited->page, worker->inherited->slot),
-        .auth = auth_new(config),
+        .auth = auth_new(config, &worker->loop),
         .misses = miss_limit_new(),
         .web_cache = config->web_root ? web_cache_new() : NULL,
     };

@@ -11,6 +11,7 @@
 #include "broker/session/miss_limit.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/state.h"
 #include "proto/message.h"
 #include "proto/shared_text.h"
 
@@ -20,13 +21,23 @@
 #define RETRY_MIN_S 2
 #define RETRY_MAX_S 30
 
+/* Where a poll is: its token is being checked, or it waits for the task's state. */
+#define POLL_STATES(X)                                    \
+    X(POLL_CHECKED, "checked", STATE_TO(POLL_SUBSCRIBED)) \
+    X(POLL_SUBSCRIBED, "subscribed", 0)
+enum poll_state { POLL_STATES(STATE_ENUM) };
+STATE_MACHINE(poll_machine, MODULE, POLL_STATES);
+
 struct poll {
     struct subscription subscription;
+    struct auth_check check;
+    uint8_t state;              /* enum poll_state */
     struct miss_bucket *misses; /* NULL: Redis isn't asked */
     const struct front *front;
     struct http_connection *http;
     const struct http_request *request;
     void (*on_done)(struct http_connection *http);
+    char task_id[TASK_ID_MAX + 1];
 };
 
 /* ── Refusals ────────────────────────────────────────────────────────────────────────────────── */
@@ -81,37 +92,22 @@ static void refuse_for_misses(const struct front *front, struct http_connection 
                 "too many polls of unknown tasks with this token, try again", headers);
 }
 
-/* Whether the request's token allows the task; if not, it has been answered. */
-static bool is_allowed(const struct front *front, struct http_connection *http,
-                       const struct http_request *request, const char *task_id)
+/* Answers a poll whose token isn't good, or can't be checked (`rc`). */
+static void refuse_token(const struct poll *poll, int rc, enum auth_failure why)
 {
-    struct span text = bearer_token(request);
-    struct token *token = NULL;
-    enum auth_failure why = AUTH_MISSING;
-    struct timeval now;
-    int r = AUTH_REFUSED;
+    const bool is_forbidden = why == AUTH_FORBIDDEN;
 
-    if (text.at) {
-        gettimeofday(&now, NULL);
-        r = auth_verify(front->auth, text, (int64_t)now.tv_sec * 1000000 + now.tv_usec, &token,
-                        &why);
+    poll->on_done(poll->http);
+    if (rc < 0) {
+        channel_abort(&poll->http->channel);
+    } else if (rc == AUTH_BUSY) {
+        refuse_unavailable(poll->front, poll->http, poll->request);
+    } else {
+        metric_add(poll->front->metrics, METRIC_AUTH_MISSING + why, 1);
+        poll_refuse(poll->front, poll->http, poll->request, is_forbidden ? 403 : 401,
+                    is_forbidden ? ERROR_FORBIDDEN : ERROR_UNAUTHORIZED, auth_failure_text(why),
+                    is_forbidden ? NULL : "WWW-Authenticate: Bearer realm=\"progressd\"\r\n");
     }
-    if (r == 0 && !token_names(token, task_id)) {
-        why = AUTH_FORBIDDEN;
-        r = AUTH_REFUSED;
-    }
-    token_unref(token);
-    if (r < 0) {
-        channel_abort(&http->channel);
-    } else if (r == AUTH_REFUSED) {
-        const bool forbidden = why == AUTH_FORBIDDEN;
-
-        metric_add(front->metrics, METRIC_AUTH_MISSING + why, 1);
-        poll_refuse(front, http, request, forbidden ? 403 : 401,
-                    forbidden ? ERROR_FORBIDDEN : ERROR_UNAUTHORIZED, auth_failure_text(why),
-                    forbidden ? NULL : "WWW-Authenticate: Bearer realm=\"progressd\"\r\n");
-    }
-    return r == 0;
 }
 
 /* ── The answer ──────────────────────────────────────────────────────────────────────────────── */
@@ -221,50 +217,122 @@ static const struct subscription_events subscription_events = {
     .on_failed = poll_on_failed,
 };
 
-/* Answers at once what is known; else the poll waits. */
-static struct poll *ask_hub(const struct front *front, struct http_connection *http,
-                            const struct http_request *request, const char *task_id,
-                            size_t task_id_len, void (*on_done)(struct http_connection *))
+/* Whether the poll may ask Redis, if it has to; if not it has been answered. */
+static bool take_miss(struct poll *poll, size_t task_id_len)
 {
-    const bool is_known = hub_knows(front->hub, task_id, task_id_len);
-    struct miss_bucket *misses =
-        is_known ? NULL : miss_limit_find(front->misses, bearer_token(request));
-
-    if (misses && !miss_bucket_take(misses, uv_now(front->loop))) {
-        refuse_for_misses(front, http, request);
-        return NULL;
+    if (hub_knows(poll->front->hub, poll->task_id, task_id_len)) {
+        return true;
     }
+    poll->misses = miss_limit_find(poll->front->misses, bearer_token(poll->request));
+    if (!miss_bucket_take(poll->misses, uv_now(poll->front->loop))) {
+        poll->on_done(poll->http);
+        refuse_for_misses(poll->front, poll->http, poll->request);
+        return false;
+    }
+    return true;
+}
+
+/* Answers at once what is known; else the poll waits. Whether it does. */
+static bool ask_hub(struct poll *poll)
+{
+    const struct front *front = poll->front;
+    const size_t task_id_len = strlen(poll->task_id);
+
+    if (!take_miss(poll, task_id_len)) {
+        return false;
+    }
+    int rc = hub_subscribe(front->hub, &poll->subscription, poll->task_id, task_id_len);
+    if (rc == 0) {
+        return true;
+    }
+    poll->on_done(poll->http);
+    if (rc == HUB_READY) {
+        struct task *task = poll->subscription.task;
+
+        hub_unsubscribe(front->hub, &poll->subscription);
+        poll_answer(front, poll->http, poll->request, task);
+    } else if (rc == HUB_UNAVAILABLE) {
+        refuse_unavailable(front, poll->http, poll->request);
+    } else {
+        channel_abort(&poll->http->channel);
+    }
+    return false;
+}
+
+/* ── The token ───────────────────────────────────────────────────────────────────────────────── */
+
+/* The token has been checked. Whether the poll waits for the task's state; else it has been
+ * answered. */
+static bool take_verdict(struct poll *poll, const struct auth_verdict *verdict)
+{
+    if (verdict->rc != 0) {
+        refuse_token(poll, verdict->rc, verdict->why);
+        return false;
+    }
+    if (!token_names(verdict->token, poll->task_id)) {
+        refuse_token(poll, AUTH_REFUSED, AUTH_FORBIDDEN);
+        return false;
+    }
+    state_move(&poll_machine, &poll->state, POLL_SUBSCRIBED, NULL, 0);
+    return ask_hub(poll);
+}
+
+static void poll_on_checked(struct auth_check *check, const struct auth_verdict *verdict)
+{
+    struct poll *poll = CONTAINER_OF(check, struct poll, check);
+    struct http_connection *http = poll->http;
+
+    if (http->channel.state == CHANNEL_CLOSED) {
+        return; /* poller_cancel() comes */
+    }
+    if (!take_verdict(poll, verdict)) {
+        mem_free(poll);
+    }
+}
+
+/* As take_verdict(). */
+static bool check_token(struct poll *poll)
+{
+    struct span text = bearer_token(poll->request);
+    struct auth_verdict verdict = {.rc = AUTH_REFUSED, .why = AUTH_MISSING};
+    struct timeval now;
+
+    auth_check_init(&poll->check, poll_on_checked);
+    if (text.at) {
+        gettimeofday(&now, NULL);
+        verdict.rc =
+            auth_verify(poll->front->auth, text, (int64_t)now.tv_sec * 1000000 + now.tv_usec,
+                        &poll->check, &verdict.token, &verdict.why);
+    }
+    if (verdict.rc == AUTH_LATER) {
+        return true;
+    }
+    const bool waits = take_verdict(poll, &verdict);
+    token_unref(verdict.token);
+    return waits;
+}
+
+static struct poll *poll_begin(const struct front *front, struct http_connection *http,
+                               const struct http_request *request, const char *task_id,
+                               void (*on_done)(struct http_connection *))
+{
     struct poll *poll = mem_zalloc(1, sizeof(*poll));
-    int r;
 
     if (!poll) {
         channel_abort(&http->channel);
         return NULL;
     }
-    *poll = (struct poll){
-        .subscription.events = &subscription_events,
-        .misses = misses,
-        .front = front,
-        .http = http,
-        .request = request,
-        .on_done = on_done,
-    };
-    r = hub_subscribe(front->hub, &poll->subscription, task_id, task_id_len);
-    if (r == 0) {
-        return poll;
+    poll->subscription.events = &subscription_events;
+    poll->front = front;
+    poll->http = http;
+    poll->request = request;
+    poll->on_done = on_done;
+    strcpy(poll->task_id, task_id);
+    if (!check_token(poll)) {
+        mem_free(poll);
+        return NULL;
     }
-    if (r == HUB_READY) {
-        struct task *task = poll->subscription.task;
-
-        hub_unsubscribe(front->hub, &poll->subscription);
-        poll_answer(front, http, request, task);
-    } else if (r == HUB_UNAVAILABLE) {
-        refuse_unavailable(front, http, request);
-    } else {
-        channel_abort(&http->channel);
-    }
-    mem_free(poll);
-    return NULL;
+    return poll;
 }
 
 struct poll *poller_request(const struct front *front, struct http_connection *http,
@@ -295,22 +363,29 @@ struct poll *poller_request(const struct front *front, struct http_connection *h
         return NULL;
     }
     task_id[len] = '\0';
-    if (!is_allowed(front, http, request, task_id)) {
-        return NULL;
+    return poll_begin(front, http, request, task_id, on_done);
+}
+
+/* Whatever it waits for doesn't come any more. */
+static void poll_stop(struct poll *poll)
+{
+    if (poll->state == POLL_SUBSCRIBED) {
+        hub_unsubscribe(poll->front->hub, &poll->subscription);
+    } else {
+        auth_cancel(poll->front->auth, &poll->check);
     }
-    return ask_hub(front, http, request, task_id, len, on_done);
 }
 
 void poller_give_up(struct poll *poll)
 {
-    hub_unsubscribe(poll->front->hub, &poll->subscription);
+    poll_stop(poll);
     poll_on_failed(&poll->subscription);
 }
 
 void poller_cancel(struct poll *poll)
 {
     if (poll) {
-        hub_unsubscribe(poll->front->hub, &poll->subscription);
+        poll_stop(poll);
         mem_free(poll);
     }
 }

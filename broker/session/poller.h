@@ -16,8 +16,8 @@
 struct poll;
 
 /* Answers a request whose path is API_PATH and a task id (`encoded_task_id`, as it came). NULL: it
- * has been answered; or the poll that waits for the task's state. Then `on_done` comes just before
- * the answer, and the poll is gone. */
+ * has been answered; or the poll that waits for its token's check or the task's state. `on_done`
+ * comes just before the answer to a GET, at once or later, and the poll is gone then. */
 #define API_PATH "/api/progress/"
 struct poll *poller_request(const struct front *front, struct http_connection *http,
                             const struct http_request *request, struct span encoded_task_id,

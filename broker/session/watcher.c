@@ -303,24 +303,23 @@ struct request {
     struct watcher *watcher;
     struct token *token;   /* of a subscribe; NULL: refused, see `why` */
     enum auth_failure why; /* a subscribe has no token */
+    bool is_busy;          /* its token can't be checked now */
 };
 
-/* Checks a subscribe's token, once for all of its tasks. 0, or -ENOMEM. */
-static int request_authorize(struct request *request, struct span text)
+/* A subscribe's token has been checked: `request` says how then. 0, or -ENOMEM. */
+static int request_take_verdict(struct request *request, int rc, struct token *token,
+                                enum auth_failure why)
 {
-    int rc = AUTH_REFUSED;
+    struct watcher *watcher = request->watcher;
 
-    request->why = AUTH_MISSING;
-    if (text.at) {
-        rc = auth_verify(request->watcher->front->auth, text, (int64_t)wall_clock_us(),
-                         &request->token, &request->why);
-    }
+    request->token = rc == 0 ? token : NULL;
+    request->why = why;
     if (rc == AUTH_REFUSED) {
-        metric_add(request->watcher->front->metrics, METRIC_AUTH_MISSING + request->why, 1);
+        metric_add(watcher->front->metrics, METRIC_AUTH_MISSING + why, 1);
         rc = 0;
     }
     if (request->token) {
-        tick_by(request->watcher, expiry_ms(request->watcher, request->token));
+        tick_by(watcher, expiry_ms(watcher, token));
     }
     return rc;
 }
@@ -330,7 +329,9 @@ static void watcher_subscribe(struct request *request, const struct client_task 
     struct watcher *watcher = request->watcher;
     struct watching *watching = watching_find(watcher, wanted->task_id);
 
-    if (!request->token) {
+    if (request->is_busy) {
+        say_error(watcher, wanted->task_id, ERROR_UNAVAILABLE, "too many tokens wait, try again");
+    } else if (!request->token) {
         say_error(watcher, wanted->task_id, ERROR_UNAUTHORIZED, auth_failure_text(request->why));
     } else if (!token_names(request->token, wanted->task_id)) {
         metric_add(watcher->front->metrics, METRIC_AUTH_MISSING + AUTH_FORBIDDEN, 1);
@@ -393,31 +394,25 @@ static void say_invalid(struct watcher *watcher, const struct client_message_err
 
 /* Does what the message asks for, task by task: each is answered as if it had been asked for
  * alone. */
-static void take_tasks(struct watcher *watcher, const struct client_message *message)
+static void take_tasks(struct request *request, const struct client_message *message)
 {
     static void (*const handlers[CLIENT_TYPES])(struct request *, const struct client_task *) = {
         [CLIENT_SUBSCRIBE] = watcher_subscribe,
         [CLIENT_UNSUBSCRIBE] = watcher_unsubscribe,
         [CLIENT_GET_STATE] = watcher_get_state,
     };
-    struct request request = {.watcher = watcher};
     struct client_task_walk walk = {0};
     struct client_task task;
     struct client_message_error error;
     int rc;
 
-    if (message->type == CLIENT_SUBSCRIBE && request_authorize(&request, message->token) < 0) {
-        ws_connection_send(watcher->ws, NULL);
-        return;
-    }
     while ((rc = client_message_next_task(message, &walk, &task, &error)) != MESSAGE_END) {
         if (rc == 0) {
-            handlers[message->type](&request, &task);
+            handlers[message->type](request, &task);
         } else {
-            say_invalid(watcher, &error);
+            say_invalid(request->watcher, &error);
         }
     }
-    token_unref(request.token);
 }
 
 /* Accounts for a message that was answered: a client that asks for more than it may isn't listened
@@ -440,9 +435,86 @@ static void charge(struct watcher *watcher, uint32_t units)
     tick_by(watcher, more_ms);
 }
 
+/* Answers a subscribe whose token has been checked, once for all of its tasks. */
+static void take_checked(struct watcher *watcher, const struct client_message *message, int rc,
+                         struct token *token, enum auth_failure why)
+{
+    struct request request = {.watcher = watcher, .is_busy = rc == AUTH_BUSY};
+
+    if (request_take_verdict(&request, rc, token, why) < 0) {
+        ws_connection_send(watcher->ws, NULL);
+    } else {
+        take_tasks(&request, message);
+    }
+}
+
+/* The token's check takes time: the message waits for it, and nothing else is read meanwhile. */
+static void watcher_wait(struct watcher *watcher, struct span payload, struct span token)
+{
+    watcher->checked = bytes_copy(payload.at, payload.len);
+    if (!watcher->checked) {
+        auth_cancel(watcher->front->auth, &watcher->check);
+        ws_connection_send(watcher->ws, NULL);
+        return;
+    }
+    watcher->check.text.at = (const char *)watcher->checked->data + (token.at - payload.at);
+    channel_pause(&watcher->ws->channel);
+}
+
+static void take_subscribe(struct watcher *watcher, struct span payload,
+                           const struct client_message *message)
+{
+    CLEANUP(token_unref_at) struct token *token = NULL;
+    enum auth_failure why = AUTH_MISSING;
+    int rc = AUTH_REFUSED;
+
+    if (message->token.at) {
+        rc = auth_verify(watcher->front->auth, message->token, (int64_t)wall_clock_us(),
+                         &watcher->check, &token, &why);
+    }
+    if (rc == AUTH_LATER) {
+        watcher_wait(watcher, payload, message->token);
+    } else {
+        take_checked(watcher, message, rc, token, why);
+    }
+}
+
+static bool watcher_is_open(const struct watcher *watcher)
+{
+    return watcher->ws->channel.state == CHANNEL_OPEN && watcher->ws->state == WS_CONNECTION_OPEN;
+}
+
+/* Answers the message that waited for its token's check. */
+static void take_waiting(struct watcher *watcher, struct span payload,
+                         const struct auth_verdict *verdict)
+{
+    struct client_message message = {.task_count = 0};
+    struct client_message_error error;
+
+    if (client_message_parse(payload, watcher->url_task_id, &message, &error) == 0) {
+        take_checked(watcher, &message, verdict->rc, verdict->token, verdict->why);
+        charge(watcher, message.task_count);
+    }
+}
+
+static void watcher_on_checked(struct auth_check *check, const struct auth_verdict *verdict)
+{
+    struct watcher *watcher = CONTAINER_OF(check, struct watcher, check);
+    struct bytes *payload = TAKE(watcher->checked);
+
+    if (watcher_is_open(watcher)) {
+        take_waiting(watcher, (struct span){(const char *)payload->data, payload->len}, verdict);
+    }
+    bytes_unref(payload);
+    if (watcher_is_open(watcher) && watcher->resume_ms == 0) {
+        channel_resume(&watcher->ws->channel); /* the last thing: it may pause or close it */
+    }
+}
+
 void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8_t *payload,
                      uint32_t len)
 {
+    const struct span text = {(const char *)payload, len};
     struct client_message message = {.task_count = 0};
     struct client_message_error error;
 
@@ -451,15 +523,18 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
         ws_connection_close(watcher->ws, CLOSE_UNSUPPORTED_DATA);
         return;
     }
-    if (client_message_parse((struct span){(const char *)payload, len}, watcher->url_task_id,
-                             &message, &error) != 0) {
+    if (client_message_parse(text, watcher->url_task_id, &message, &error) != 0) {
         say_invalid(watcher, &error);
     } else if (message.type == CLIENT_PING) {
         watcher_ping(watcher, &message);
+    } else if (message.type == CLIENT_SUBSCRIBE) {
+        take_subscribe(watcher, text, &message);
     } else {
-        take_tasks(watcher, &message);
+        take_tasks(&(struct request){.watcher = watcher}, &message);
     }
-    charge(watcher, message.task_count > 0 ? message.task_count : 1);
+    if (!watcher->checked) { /* else once it is answered */
+        charge(watcher, message.task_count > 0 ? message.task_count : 1);
+    }
 }
 
 /* ── The tasks' messages ─────────────────────────────────────────────────────────────────────── */
@@ -618,17 +693,24 @@ static uint64_t next_ping(const struct watcher *watcher)
            arc4random_uniform(interval / 5 + 1);
 }
 
+/* Whether it is the client's own doing when nothing is heard from it. */
+static bool is_listening(const struct watcher *watcher)
+{
+    return watcher->resume_ms == 0 && !watcher->checked;
+}
+
 void watcher_tick(struct watcher *watcher)
 {
     const struct config *config = watcher->front->config;
     const uint64_t now = watcher_now_ms(watcher);
 
-    if (watcher->resume_ms == 0 && now - watcher->ws->channel.heard_ms >= config->idle_timeout_ms) {
+    if (is_listening(watcher) && now - watcher->ws->channel.heard_ms >= config->idle_timeout_ms) {
         ws_connection_close(watcher->ws, CLOSE_TIMEOUT);
         return;
     }
     expire_tokens(watcher);
-    if (watcher->count == 0 && now - watcher->idle_ms >= config->subscribe_timeout_ms) {
+    if (watcher->count == 0 && !watcher->checked &&
+        now - watcher->idle_ms >= config->subscribe_timeout_ms) {
         ws_connection_close(watcher->ws, CLOSE_UNAUTHORIZED);
         return;
     }
@@ -666,6 +748,7 @@ int watcher_begin(struct watcher *watcher, const struct front *front, struct ws_
     list_init(&watcher->watchings);
     list_init(&watcher->pending);
     map_init(&watcher->by_id);
+    auth_check_init(&watcher->check, watcher_on_checked);
     watcher->idle_ms = watcher_now_ms(watcher);
     allowance_init(&watcher->allowance, front->config, watcher->idle_ms);
     watcher->ping_ms = next_ping(watcher);
@@ -678,6 +761,8 @@ void watcher_end(struct watcher *watcher)
     LIST_EACH (link, &watcher->watchings) {
         watcher_unwatch(CONTAINER_OF(link, struct watching, link));
     }
+    auth_cancel(watcher->front->auth, &watcher->check);
+    bytes_unref(TAKE(watcher->checked));
     map_deinit(&watcher->by_id);
     mem_free(TAKE(watcher->url_task_id));
 }

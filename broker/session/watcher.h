@@ -9,6 +9,9 @@
  * are not, nor is `subscribed`: a subscription that has news, or owes an answer, is put in
  * `pending`, and at the turn's end its frames are collected: the answer, and then what comes from
  * where the subscription is, in the order of revs.
+ *
+ * While a token is checked nothing else is read from the client, and the message waits with it: so
+ * what one client says is answered in its order.
  */
 #ifndef PROGRESSD_BROKER_SESSION_WATCHER_H
 #define PROGRESSD_BROKER_SESSION_WATCHER_H
@@ -27,10 +30,12 @@ struct watcher {
     char *url_task_id;     /* NULL: the URL names none */
     struct map by_id;      /* the same, once there are many; else empty */
     struct allowance allowance;
-    uint64_t resume_ms; /* when it may say more; 0: now */
-    uint64_t idle_ms;   /* when the last subscription ended, or the watcher began */
-    uint64_t ping_ms;   /* when the next ping is due */
-    uint32_t count;     /* of subscriptions */
+    struct auth_check check;
+    struct bytes *checked; /* the message whose token is being checked; NULL: none */
+    uint64_t resume_ms;    /* when it may say more; 0: now */
+    uint64_t idle_ms;      /* when the last subscription ended, or the watcher began */
+    uint64_t ping_ms;      /* when the next ping is due */
+    uint32_t count;        /* of subscriptions */
 };
 
 /* Begins, after http_connection_upgrade(). `url_task_id` (valid) is copied; NULL: the URL named

@@ -23,7 +23,7 @@ static struct auth *new_auth(void)
     struct jwt_key key = {NULL, JWT_KEY_HS256, secret, sizeof(secret) - 1};
     const struct config config = {.jwt_keys = {&key, 1}, .jwt_leeway_ms = 30000};
 
-    return auth_new(&config);
+    return auth_new(&config, NULL);
 }
 
 static size_t sign(const uint8_t *header, size_t header_len, const uint8_t *claims,
@@ -60,12 +60,12 @@ static void check(const char *text, size_t len)
     enum auth_failure why = AUTH_FAILURE_COUNT;
     const struct span span = {text, len};
 
-    if (auth_verify(auth, span, NOW_US, &token, &why) == 0) {
+    if (auth_verify(auth, span, NOW_US, NULL, &token, &why) == 0) {
         struct token *again = NULL;
 
         FUZZ_ASSERT(token->valid_until_us > NOW_US && token->valid_from_us <= NOW_US);
         FUZZ_ASSERT(token->names_len > 0);
-        FUZZ_ASSERT(auth_verify(auth, span, NOW_US, &again, &why) == 0 && again == token);
+        FUZZ_ASSERT(auth_verify(auth, span, NOW_US, NULL, &again, &why) == 0 && again == token);
         token_unref(again);
         token_unref(token);
     } else {

@@ -63,7 +63,7 @@ static struct auth *simple_auth(void)
 {
     struct jwt_key keys[] = {key(NULL, JWT_KEY_HS256, main_secret)};
     struct config config = with_keys(keys, 1);
-    struct auth *auth = auth_new(&config);
+    struct auth *auth = auth_new(&config, NULL);
 
     cr_assert_not_null(auth);
     return auth;
@@ -81,7 +81,7 @@ static const char *verdict(struct auth *auth, const char *text, double now_s)
 {
     struct token *token = NULL;
     enum auth_failure why;
-    int rc = auth_verify(auth, SPAN(text), seconds(now_s), &token, &why);
+    int rc = auth_verify(auth, SPAN(text), seconds(now_s), NULL, &token, &why);
 
     if (rc == 0) {
         token_unref(token);
@@ -98,7 +98,7 @@ Test(auth, a_good_token_names_its_tasks_and_its_end)
     struct token *token = NULL;
     enum auth_failure why;
 
-    cr_assert_eq(auth_verify(auth, SPAN(good_token()), seconds(NOW), &token, &why), 0);
+    cr_assert_eq(auth_verify(auth, SPAN(good_token()), seconds(NOW), NULL, &token, &why), 0);
     auth_free(auth);
     cr_assert(token_names(token, "42"));
     cr_assert_not(token_names(token, "43"));
@@ -144,7 +144,7 @@ Test(auth, the_algorithm_is_the_keys_and_never_the_tokens)
 {
     struct jwt_key keys[] = {key(NULL, JWT_KEY_HS512, main_secret)};
     struct config config = with_keys(keys, 1);
-    struct auth *auth = auth_new(&config);
+    struct auth *auth = auth_new(&config, NULL);
 
     cr_assert_str_eq(verdict(auth, good_token(), NOW), "algorithm");
     cr_assert_str_eq(verdict(auth, sign("{\"alg\":\"HS512\"}", CLAIMS, "SHA512", MAIN_SECRET), NOW),
@@ -181,7 +181,7 @@ Test(auth, all_three_algorithms_are_checked)
     for (int i = JWT_KEY_HS256; i <= JWT_KEY_HS512; i++) {
         struct jwt_key keys[] = {key(NULL, (enum jwt_key_algorithm)i, main_secret)};
         struct config config = with_keys(keys, 1);
-        struct auth *auth = auth_new(&config);
+        struct auth *auth = auth_new(&config, NULL);
 
         cr_assert_str_eq(verdict(auth, sign(headers[i], CLAIMS, hashes[i], MAIN_SECRET), NOW),
                          ACCEPTED);
@@ -196,7 +196,7 @@ Test(auth, kid_chooses_the_key)
     struct jwt_key keys[] = {key(main_kid, JWT_KEY_HS256, main_secret),
                              key(other_kid, JWT_KEY_HS256, other_secret)};
     struct config config = with_keys(keys, 2);
-    struct auth *auth = auth_new(&config);
+    struct auth *auth = auth_new(&config, NULL);
     const char *main_header = "{\"alg\":\"HS256\",\"kid\":\"main\"}";
     const char *other_header = "{\"alg\":\"HS256\",\"kid\":\"other\"}";
     const char *third_header = "{\"alg\":\"HS256\",\"kid\":\"third\"}";
@@ -219,19 +219,19 @@ Test(auth, a_token_without_kid_takes_the_only_key_or_the_only_nameless_one)
     struct jwt_key both[] = {key(other_kid, JWT_KEY_HS256, other_secret),
                              key(NULL, JWT_KEY_HS256, main_secret)};
     struct config config = with_keys(named, 1);
-    struct auth *auth = auth_new(&config);
+    struct auth *auth = auth_new(&config, NULL);
 
     cr_assert_str_eq(verdict(auth, good_token(), NOW), ACCEPTED);
     auth_free(auth);
     config = with_keys(both, 2);
-    auth = auth_new(&config);
+    auth = auth_new(&config, NULL);
     cr_assert_str_eq(verdict(auth, good_token(), NOW), ACCEPTED);
     cr_assert_str_eq(
         verdict(auth, sign("{\"alg\":\"HS256\",\"kid\":\"\"}", CLAIMS, "SHA256", MAIN_SECRET), NOW),
         "unknown_key");
     auth_free(auth);
     config = with_keys(NULL, 0);
-    auth = auth_new(&config);
+    auth = auth_new(&config, NULL);
     cr_assert_str_eq(verdict(auth, good_token(), NOW), "unknown_key");
     auth_free(auth);
 }
@@ -273,8 +273,8 @@ Test(auth, a_remembered_token_is_shared_and_a_refused_one_not_remembered)
     struct token *first = NULL, *second = NULL;
     enum auth_failure why;
 
-    cr_assert_eq(auth_verify(auth, SPAN(good_token()), seconds(NOW), &first, &why), 0);
-    cr_assert_eq(auth_verify(auth, SPAN(good_token()), seconds(NOW), &second, &why), 0);
+    cr_assert_eq(auth_verify(auth, SPAN(good_token()), seconds(NOW), NULL, &first, &why), 0);
+    cr_assert_eq(auth_verify(auth, SPAN(good_token()), seconds(NOW), NULL, &second, &why), 0);
     cr_assert_eq(first, second);
     cr_assert_eq(first->refs, 3);
     token_unref(first);
@@ -307,7 +307,7 @@ Test(auth, wrong_claims_are_told_apart)
 
     config.jwt_issuer = issuer;
     config.jwt_audience = audience;
-    struct auth *auth = auth_new(&config);
+    struct auth *auth = auth_new(&config, NULL);
     static const char *const cases[][2] = {
         {"{\"exp\":1700000060,\"taskId\":\"a\",\"iss\":\"me\",\"aud\":[\"us\"]}", ACCEPTED},
         {"{\"exp\":1700000060,\"taskId\":\"a\",\"iss\":\"you\",\"aud\":\"us\"}", "issuer"},
@@ -342,7 +342,7 @@ Test(auth, clocks_may_be_apart_by_the_leeway)
     struct config config = with_keys(keys, 1);
 
     config.jwt_leeway_ms = 30000;
-    struct auth *auth = auth_new(&config);
+    struct auth *auth = auth_new(&config, NULL);
     const char *text =
         sign(HEADER, "{\"nbf\":100.5,\"exp\":200.5,\"taskId\":\"a\"}", "SHA256", MAIN_SECRET);
     cr_assert_str_eq(verdict(auth, text, 70), "not_yet_valid");
@@ -408,7 +408,7 @@ Test(auth, what_libjwt_signs_is_taken)
     for (int i = JWT_KEY_HS256; i <= JWT_KEY_HS512; i++) {
         struct jwt_key keys[] = {key(main_kid, (enum jwt_key_algorithm)i, main_secret)};
         struct config config = with_keys(keys, 1);
-        struct auth *auth = auth_new(&config);
+        struct auth *auth = auth_new(&config, NULL);
         jwt_t *jwt;
 
         cr_assert_eq(jwt_new(&jwt), 0);
@@ -459,11 +459,11 @@ Test(auth, running_out_of_memory_is_returned)
     config.jwt_issuer = config.jwt_audience = name;
     for (unsigned n = 1; n <= 8; n++) {
         mem_fail_nth(n);
-        cr_assert_null(auth_new(&config), "allocation %u", n);
+        cr_assert_null(auth_new(&config, NULL), "allocation %u", n);
     }
     struct auth *auth = simple_auth();
     mem_fail_nth(1);
-    cr_assert_eq(auth_verify(auth, SPAN(good_token()), seconds(NOW), &token, &why), -ENOMEM);
+    cr_assert_eq(auth_verify(auth, SPAN(good_token()), seconds(NOW), NULL, &token, &why), -ENOMEM);
     mem_fail_nth(2); /* the cache's: nobody needs to know */
     cr_assert_str_eq(verdict(auth, good_token(), NOW), ACCEPTED);
     cr_assert_eq(auth_cached(auth), 0);

@@ -52,6 +52,30 @@ Test(loop, what_is_due_runs_once_at_the_turns_end)
     loop_run(&loop);
 }
 
+static void on_due_again(struct loop_due *due)
+{
+    struct writer *writer = CONTAINER_OF(due, struct writer, due);
+
+    if (++writer->written < 3) {
+        loop_next_turn(&loop, due);
+    }
+}
+
+Test(loop, work_goes_on_in_the_next_turn_without_sleeping)
+{
+    struct writer writer = {.written = 0};
+
+    loop_due_init(&writer.due, on_due_again);
+    loop_at_turn_end(&loop, &writer.due);
+    for (int turns = 1; turns <= 3; turns++) {
+        uv_run(&loop.uv, UV_RUN_ONCE); /* sleeps if nothing is left to do, until the tick */
+        cr_assert_eq(writer.written, turns);
+    }
+    cr_assert(list_is_empty(&loop.next));
+    loop_close(&loop);
+    loop_run(&loop);
+}
+
 static struct timer timer;
 
 static void on_timer(struct timer *due)

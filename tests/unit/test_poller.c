@@ -80,9 +80,11 @@ void hub_unsubscribe(struct hub *hub, struct subscription *subscription)
     subscribed = NULL;
 }
 
-/* A token's text is its tasks' name, or "bad". */
-int auth_verify(struct auth *auth, struct span token, int64_t now_us, struct token **ret_token,
-                enum auth_failure *ret_why)
+static struct auth_check *checking; /* whose token is being checked; NULL: nobody's */
+
+/* A token's text is its tasks' name, or "bad", or "slow": then checked() says what it names. */
+int auth_verify(struct auth *auth, struct span token, int64_t now_us, struct auth_check *check,
+                struct token **ret_token, enum auth_failure *ret_why)
 {
     char claims[128];
 
@@ -90,9 +92,39 @@ int auth_verify(struct auth *auth, struct span token, int64_t now_us, struct tok
         *ret_why = AUTH_SIGNATURE;
         return AUTH_REFUSED;
     }
+    if (token.len == 4 && memcmp(token.at, "slow", 4) == 0) {
+        cr_assert_null(checking);
+        check->text = token;
+        checking = check;
+        return AUTH_LATER;
+    }
     snprintf(claims, sizeof(claims), "{\"exp\":99,\"tasks\":[\"%.*s\"]}", (int)token.len, token.at);
     return token_from_claims((struct span){claims, strlen(claims)}, &(struct token_rules){0},
                              ret_token);
+}
+
+void auth_cancel(struct auth *auth, struct auth_check *check)
+{
+    checking = checking == check ? NULL : checking;
+}
+
+/* The check comes to that: the name of the token's task, or NULL: refused. */
+static void checked(const char *task_id)
+{
+    struct auth_verdict verdict = {.rc = AUTH_REFUSED, .why = AUTH_SIGNATURE};
+    struct auth_check *check = checking;
+    char claims[128];
+
+    cr_assert_not_null(check);
+    cr_assert_eq(memcmp(check->text.at, "slow", 4), 0, "the token is kept");
+    checking = NULL;
+    if (task_id) {
+        snprintf(claims, sizeof(claims), "{\"exp\":99999999999,\"tasks\":[\"%s\"]}", task_id);
+        verdict.rc = token_from_claims((struct span){claims, strlen(claims)},
+                                       &(struct token_rules){0}, &verdict.token);
+    }
+    check->on_checked(check, &verdict);
+    token_unref(verdict.token);
 }
 
 const char *auth_failure_text(enum auth_failure failure)
@@ -244,7 +276,7 @@ Test(poller, answers_at_once_what_the_hub_knows)
     cr_assert_not_null(strstr(said.headers, "Retry-After: 30\r\n"), "it hasn't moved since 1970");
     cr_assert_eq(ask(&fixture, "GET", "a", TOKEN "If-None-Match: \"k1-1\"\r\n"), 304);
     cr_assert_str_eq(said.body, "");
-    cr_assert_eq(done, 0, "nothing waited");
+    cr_assert_eq(done, 2, "before each answer");
     tear_down(&fixture);
 }
 
@@ -305,6 +337,47 @@ Test(poller, a_poll_that_waits_can_be_given_up_or_cancelled)
     poller_cancel(fixture.poll);
     cr_assert_eq(said.status, 0, "without one");
     poller_cancel(NULL);
+    tear_down(&fixture);
+}
+
+/* ── A token whose check takes time ──────────────────────────────────────────────────────────── */
+
+#define SLOW_TOKEN "Authorization: Bearer slow\r\n"
+
+Test(poller, waits_for_its_tokens_check)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    cr_assert_eq(ask(&fixture, "GET", "a", SLOW_TOKEN), 0);
+    cr_assert_null(subscribed);
+    checked("a");
+    cr_assert_not_null(subscribed, "now the state is waited for");
+    publish("progress_update", UPDATE);
+    subscribed->events->on_ready(subscribed);
+    cr_assert_eq(said.status, 200);
+    ask(&fixture, "GET", "a", SLOW_TOKEN);
+    checked(NULL);
+    cr_assert_eq(said.status, 401);
+    ask(&fixture, "GET", "a", SLOW_TOKEN);
+    checked("b");
+    cr_assert_eq(said.status, 403);
+    cr_assert_eq(done, 3);
+    tear_down(&fixture);
+}
+
+Test(poller, a_poll_whose_token_is_checked_can_be_given_up_or_cancelled)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    ask(&fixture, "GET", "a", SLOW_TOKEN);
+    poller_give_up(fixture.poll);
+    cr_assert_eq(said.status, 503);
+    cr_assert_null(checking);
+    ask(&fixture, "GET", "a", SLOW_TOKEN);
+    poller_cancel(fixture.poll);
+    cr_assert_null(checking);
     tear_down(&fixture);
 }
 

@@ -62,7 +62,7 @@ static void set_up(struct fixture *fixture)
         .wheel = &fixture->loop.wheel,
         .config = &fixture->config,
         .metrics = &fixture->metrics,
-        .auth = auth_new(&fixture->config),
+        .auth = auth_new(&fixture->config, &fixture->loop),
         .hub = hub_open(&(struct hub_settings){
             .loop = &fixture->loop.uv,
             .wheel = &fixture->loop.wheel,

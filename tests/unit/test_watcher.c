@@ -135,9 +135,11 @@ void hub_unsubscribe(struct hub *hub, struct subscription *subscription)
     subscription->task = NULL;
 }
 
-/* A token's text is its tasks' name, or "bad". */
-int auth_verify(struct auth *auth, struct span token, int64_t now_us, struct token **ret_token,
-                enum auth_failure *ret_why)
+static struct auth_check *checking; /* whose token is being checked; NULL: nobody's */
+
+/* A token's text is its tasks' name, or "bad", or "slow": then checked() says what it names. */
+int auth_verify(struct auth *auth, struct span token, int64_t now_us, struct auth_check *check,
+                struct token **ret_token, enum auth_failure *ret_why)
 {
     char claims[128];
 
@@ -145,10 +147,40 @@ int auth_verify(struct auth *auth, struct span token, int64_t now_us, struct tok
         *ret_why = AUTH_SIGNATURE;
         return AUTH_REFUSED;
     }
+    if (token.len == 4 && memcmp(token.at, "slow", 4) == 0) {
+        cr_assert_null(checking);
+        check->text = token;
+        checking = check;
+        return AUTH_LATER;
+    }
     snprintf(claims, sizeof(claims), "{\"exp\":%lld,\"tasks\":[\"%.*s\"]}",
              (long long)(now_us / 1000000 + token_valid_s), (int)token.len, token.at);
     return token_from_claims((struct span){claims, strlen(claims)}, &(struct token_rules){0},
                              ret_token);
+}
+
+void auth_cancel(struct auth *auth, struct auth_check *check)
+{
+    checking = checking == check ? NULL : checking;
+}
+
+/* The check comes to that: the name of the token's task, or NULL: refused. */
+static void checked(const char *task_id)
+{
+    struct auth_verdict verdict = {.rc = AUTH_REFUSED, .why = AUTH_SIGNATURE};
+    struct auth_check *check = checking;
+    char claims[128];
+
+    cr_assert_not_null(check);
+    cr_assert_eq(memcmp(check->text.at, "slow", 4), 0, "the token is kept");
+    checking = NULL;
+    if (task_id) {
+        snprintf(claims, sizeof(claims), "{\"exp\":99999999999,\"tasks\":[\"%s\"]}", task_id);
+        verdict.rc = token_from_claims((struct span){claims, strlen(claims)},
+                                       &(struct token_rules){0}, &verdict.token);
+    }
+    check->on_checked(check, &verdict);
+    token_unref(verdict.token);
 }
 
 const char *auth_failure_text(enum auth_failure failure)
@@ -599,5 +631,49 @@ Test(watcher, closes_who_sends_binary_data)
     set_up();
     watcher_message(&fixture.watcher, WS_BINARY, (const uint8_t *)"{}", 2);
     cr_assert_eq(closed, CLOSE_UNSUPPORTED_DATA);
+    tear_down();
+}
+
+/* ── A token whose check takes time ──────────────────────────────────────────────────────────── */
+
+#define SUBSCRIBE_SLOWLY(task) "{\"type\":\"subscribe\",\"taskId\":\"" task "\",\"token\":\"slow\"}"
+
+Test(watcher, a_client_waits_for_its_tokens_check)
+{
+    set_up();
+    task_of("a")->known = true;
+    say(SUBSCRIBE_SLOWLY("a"));
+    cr_assert(paused, "what it says next is read once this is answered");
+    cr_assert_str_eq(next(), "");
+    checked("a");
+    cr_assert_not(paused);
+    cr_assert_str_eq(next(), "subscribed a; ");
+    say(SUBSCRIBE_SLOWLY("a"));
+    checked(NULL);
+    cr_assert_not(paused);
+    cr_assert_str_eq(next(), "error a UNAUTHORIZED; ");
+    say(SUBSCRIBE_SLOWLY("b"));
+    checked("a");
+    cr_assert_str_eq(next(), "error b FORBIDDEN; ");
+    tear_down();
+}
+
+Test(watcher, a_client_that_goes_takes_its_check_along)
+{
+    set_up();
+    say(SUBSCRIBE_SLOWLY("a"));
+    cr_assert_not_null(checking);
+    tear_down();
+    cr_assert_null(checking);
+}
+
+Test(watcher, a_check_that_comes_when_the_connection_closes_is_not_answered)
+{
+    set_up();
+    say(SUBSCRIBE_SLOWLY("a"));
+    fixture.ws.state = WS_CONNECTION_CLOSING;
+    checked("a");
+    cr_assert_str_eq(next(), "");
+    cr_assert_eq(fixture.watcher.count, 0);
     tear_down();
 }
