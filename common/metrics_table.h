@@ -25,6 +25,10 @@
         ROW(ACCEPTING_PAUSED, "") \
     FAMILY(GAUGE, "progressd_handshakes_in_flight", "Connections whose first request is not complete.") \
         ROW(HANDSHAKES_IN_FLIGHT, "") \
+    FAMILY(COUNTER, "progressd_tls_handshakes_total", "TLS handshakes with clients and Redis, by how they ended.") \
+        ROW(TLS_FULL, "result=\"full\"") \
+        ROW(TLS_RESUMED, "result=\"resumed\"") \
+        ROW(TLS_FAILED, "result=\"failed\"") \
     FAMILY(GAUGE, "progressd_websocket_connections", "Open WebSocket connections.") \
         ROW(WEBSOCKET_CONNECTIONS, "") \
     FAMILY(COUNTER, "progressd_received_bytes_total", "Bytes read from clients.") \

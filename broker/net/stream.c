@@ -59,11 +59,12 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 static void update_interest(struct stream *stream)
 {
     const bool wants_input = stream->wants_read && !stream->connecting;
-    const bool wants_turn = stream->wants_write || stream->connecting || stream->is_held ||
-                            (wants_input && stream->has_input);
-    const bool looks_out =
-        !wants_input && !stream->connecting && !stream->peer_ended && stream->events->on_broken;
-    const int wanted = (wants_input ? UV_READABLE : 0) | (wants_turn ? UV_WRITABLE : 0) |
+    const bool waits = stream->is_held && stream->awaits_input;
+    const bool wants_turn = ((stream->wants_write || stream->is_held) && !waits) ||
+                            stream->connecting || (wants_input && stream->has_input);
+    const bool looks_out = !wants_input && !waits && !stream->connecting && !stream->peer_ended &&
+                           stream->events->on_broken;
+    const int wanted = (wants_input || waits ? UV_READABLE : 0) | (wants_turn ? UV_WRITABLE : 0) |
                        (looks_out ? UV_DISCONNECT : 0);
 
     assert(!uv_is_closing((uv_handle_t *)&stream->poll));
@@ -137,7 +138,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         events = UV_READABLE | UV_WRITABLE;
     }
     stream->peer_ended = stream->peer_ended || (events & UV_DISCONNECT);
-    if (events & UV_WRITABLE) {
+    if ((events & UV_WRITABLE) || (stream->is_held && stream->awaits_input)) {
         take_writable(stream);
     }
     if (is_open(stream) && stream->wants_read && ((events & UV_READABLE) || stream->has_input)) {
@@ -160,9 +161,21 @@ int stream_open(struct stream *stream, uv_loop_t *loop, int fd, const struct str
     stream->transport = &stream_plain;
     stream->fd = fd;
     stream->connecting = stream->wants_read = stream->wants_write = false;
-    stream->has_input = stream->is_held = stream->peer_ended = false;
+    stream->has_input = stream->is_held = stream->awaits_input = stream->peer_ended = false;
+    stream->transport_state = NULL;
     stream->interest = 0;
     return 0;
+}
+
+void stream_set_transport(struct stream *stream, const struct stream_transport *transport,
+                          void *state, bool awaits_input)
+{
+    assert(!stream->is_held && !stream->has_input);
+    stream->transport = transport;
+    stream->transport_state = state;
+    stream->is_held = true;
+    stream->awaits_input = awaits_input;
+    update_interest(stream);
 }
 
 int stream_connect(struct stream *stream, uv_loop_t *loop, const struct sockaddr *address,

@@ -66,9 +66,11 @@ struct stream {
     uv_poll_t poll;
     const struct stream_events *events;
     const struct stream_transport *transport;
-    int fd; /* for the transport */
+    void *transport_state; /* the transport's own */
+    int fd;                /* for the transport */
     bool connecting, wants_read, wants_write;
     bool has_input, is_held; /* set by the transport */
+    bool awaits_input;       /* likewise: what is held can't go on before the socket shows bytes */
     bool peer_ended;         /* seen while nothing was read; the read will tell */
     uint8_t interest;        /* what the loop was told: UV_READABLE and the like */
 };
@@ -77,6 +79,11 @@ struct stream {
  * comes). Plain, and reading is off at first. 0 or a UV_E*. */
 int stream_open(struct stream *stream, uv_loop_t *loop, int fd,
                 const struct stream_events *events) MUST_CHECK;
+
+/* From now on bytes go over that transport, which has `state`. Held until the transport says
+ * otherwise: it goes on when the socket shows bytes (`awaits_input`), or else in the next turn. */
+void stream_set_transport(struct stream *stream, const struct stream_transport *transport,
+                          void *state, bool awaits_input);
 
 /* Begins to connect (TCP or Unix). 0: on_connected will come; or a UV_E*, with nothing opened. */
 int stream_connect(struct stream *stream, uv_loop_t *loop, const struct sockaddr *address,
