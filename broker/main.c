@@ -15,6 +15,7 @@
 #include "broker/config/config_load.h"
 #include "broker/config/config_sources.h"
 #include "broker/config/config_transfer.h"
+#include "broker/net/tls_certificates.h"
 #include "broker/process/child.h"
 #include "broker/process/recorder_process.h"
 #include "broker/process/redis_server.h"
@@ -183,8 +184,19 @@ static struct {
 
 static int read_configuration(struct config **ret_config, struct text *message)
 {
-    return config_load(started_with.argc, started_with.argv, started_with.environment, ret_config,
-                       message);
+    CLEANUP(config_free_at) struct config *config = NULL;
+    int64_t not_after_s;
+    int rc = config_load(started_with.argc, started_with.argv, started_with.environment, &config,
+                         message);
+
+    if (rc == 0 || rc == CONFIG_CHECKED) {
+        int checked = tls_certificates_check(config, time(NULL), message, &not_after_s);
+        if (checked) {
+            return checked;
+        }
+        *ret_config = TAKE(config);
+    }
+    return rc;
 }
 
 /* What depends on the machine. 0, or as config_load(). */

@@ -29,6 +29,8 @@
         ROW(TLS_FULL, "result=\"full\"") \
         ROW(TLS_RESUMED, "result=\"resumed\"") \
         ROW(TLS_FAILED, "result=\"failed\"") \
+    FAMILY(GAUGE, "progressd_tls_certificate_expiry_timestamp_seconds", "When the first of the certificates expires, in seconds since 1970; 0: there are none.") \
+        ROW(TLS_CERTIFICATE_EXPIRES, "") \
     FAMILY(GAUGE, "progressd_websocket_connections", "Open WebSocket connections.") \
         ROW(WEBSOCKET_CONNECTIONS, "") \
     FAMILY(COUNTER, "progressd_received_bytes_total", "Bytes read from clients.") \

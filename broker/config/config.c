@@ -3,23 +3,54 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-bool config_is_loopback_only(const struct config *config)
+static bool is_loopback(const struct config_address *address)
 {
     struct in_addr ip4;
     struct in6_addr ip6;
 
-    switch (config->listen.kind) {
+    switch (address->kind) {
     case CONFIG_ADDRESS_IP4:
-        return inet_pton(AF_INET, config->listen.ip, &ip4) == 1 &&
+        return inet_pton(AF_INET, address->ip, &ip4) == 1 &&
                ntohl(ip4.s_addr) >> 24 == IN_LOOPBACKNET;
     case CONFIG_ADDRESS_IP6:
-        return inet_pton(AF_INET6, config->listen.ip, &ip6) == 1 && IN6_IS_ADDR_LOOPBACK(&ip6);
+        return inet_pton(AF_INET6, address->ip, &ip6) == 1 && IN6_IS_ADDR_LOOPBACK(&ip6);
     case CONFIG_ADDRESS_OFF:
         return true;
     case CONFIG_ADDRESS_ALL:
         break;
     }
     return false;
+}
+
+bool config_is_loopback_only(const struct config *config)
+{
+    for (uint32_t i = 0; i < config->listen.count; i++) {
+        if (!is_loopback(&config->listen.items[i].address)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool config_listens_by_tls(const struct config *config)
+{
+    for (uint32_t i = 0; i < config->listen.count; i++) {
+        if (config->listen.items[i].tls) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void config_listeners_format(const struct config_listeners *listeners, struct text *text)
+{
+    char address[CONFIG_ADDRESS_SIZE];
+
+    for (uint32_t i = 0; i < listeners->count; i++) {
+        config_address_format(&listeners->items[i].address, address);
+        text_printf(text, "%s%s%s", i > 0 ? " " : "", listeners->items[i].tls ? "https://" : "",
+                    address);
+    }
 }
 
 void config_address_format(const struct config_address *address, char buffer[CONFIG_ADDRESS_SIZE])

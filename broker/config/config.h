@@ -32,6 +32,30 @@ struct config_address {
     uint16_t port;             /* 0: any that is free */
 };
 
+/* An address that clients connect to, plain or by TLS. */
+struct config_listener {
+    struct config_address address;
+    bool tls;
+};
+
+#define CONFIG_LISTENERS_MAX 8
+
+struct config_listeners {
+    struct config_listener items[CONFIG_LISTENERS_MAX];
+    uint32_t count; /* at least 1 */
+};
+
+/* A certificate with the chain behind it, and its key (PEM). */
+struct config_certificate {
+    char *chain_file;
+    char *key_file; /* NULL: in the chain's file */
+};
+
+struct config_certificates {
+    struct config_certificate *items;
+    size_t count;
+};
+
 struct config_keys {
     struct jwt_key *items;
     size_t count;
@@ -43,7 +67,9 @@ struct config_keys {
 /* Strings are never NULL unless it is said. Limits of 0 mean what their comment says. */
 struct config {
     char *file; /* the configuration file; NULL: none */
-    struct config_address listen, admin_listen;
+    struct config_listeners listen;
+    struct config_address admin_listen;
+    struct config_certificates tls_certificates;
     struct redis_url redis; /* of kind NONE: the supervisor runs one of its own */
     char *redis_prefix;     /* colon included */
     uint32_t workers;       /* at least 1: "0", one per core, has been counted */
@@ -87,8 +113,14 @@ enum config_outcome {
 void config_free(struct config *config);
 void config_free_at(struct config **config);
 
+/* Whether an address of `listen` speaks TLS. */
+bool config_listens_by_tls(const struct config *config);
+
 /* Whether every address of `listen` is this machine's own, for itself only. */
 bool config_is_loopback_only(const struct config *config);
+
+/* The same as the option is written: "127.0.0.1:8080 https://[::1]:8443". */
+void config_listeners_format(const struct config_listeners *listeners, struct text *text);
 
 /* "127.0.0.1:8080", "[::1]:8080", "*:8080", "off": for logs and addresses. */
 #define CONFIG_ADDRESS_SIZE (INET6_ADDRSTRLEN + 9)

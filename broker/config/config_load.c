@@ -126,6 +126,15 @@ static int check_whole(struct config_loading *loading)
                   "jwt.key`, sign the tokens with it, and start with --jwt-key HS256:jwt.key\n");
         return CONFIG_INVALID;
     }
+    if (config_listens_by_tls(config) && config->tls_certificates.count == 0) {
+        text_puts(loading->message,
+                  "tls-certificate: must be given, since listen has an address for TLS\n");
+        return CONFIG_INVALID;
+    }
+    if (!config_listens_by_tls(config) && config->tls_certificates.count > 0) {
+        text_puts(loading->message, "tls-certificate: is not used, since no address of listen "
+                                    "begins with https://\n");
+    }
     if (config->ping_interval_ms >= config->idle_timeout_ms) {
         text_puts(loading->message, "ping-interval: is not shorter than idle-timeout, so clients "
                                     "that only listen will be closed\n");
@@ -172,13 +181,11 @@ int config_load(int argc, char *const *argv, char *const *environment, struct co
     if (text_failed(message)) {
         return -ENOMEM;
     }
-    if (rc == 0 && has_flag(argc, argv, "--check-config")) {
-        return CONFIG_CHECKED;
+    if (rc) {
+        return rc;
     }
-    if (rc == 0) {
-        *ret_config = TAKE(config);
-    }
-    return rc;
+    *ret_config = TAKE(config);
+    return has_flag(argc, argv, "--check-config") ? CONFIG_CHECKED : 0;
 }
 
 /* ── What the supervisor adds ────────────────────────────────────────────────────────────────── */

@@ -15,9 +15,9 @@
 #include "broker/config/config.h"
 
 /* Reads the options of argv[1] …, of the environment (ends with NULL) and of the file that these
- * name. 0 and *ret_config, the caller's; a config_outcome; or -ENOMEM. Appends to `message` what is
- * to be printed: whole lines; with 0 and CONFIG_CHECKED those are warnings, often none. Exits and
- * logs nothing, and shows no secret. */
+ * name. 0 or CONFIG_CHECKED, and *ret_config, the caller's; another config_outcome; or -ENOMEM.
+ * Appends to `message` what is to be printed: whole lines; with 0 and CONFIG_CHECKED those are
+ * warnings, often none. Exits and logs nothing, and shows no secret. */
 int config_load(int argc, char *const *argv, char *const *environment, struct config **ret_config,
                 struct text *message) MUST_CHECK;
 

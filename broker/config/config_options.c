@@ -18,9 +18,15 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "A file of options: lines `name = value`, with the names of this list. # and ;\n"
      "begin a comment, at the start of a line or after a blank, but not in \"quotes\".", "none"},
 
-    {"listen", "ADDR:PORT", &config_type_address, MEMBER(listen), "127.0.0.1:8080", NO_RANGE,
-     "Where clients connect. [::1]:8080 is IPv6, *:8080 every address; port 0 is any\n"
-     "port that is free.", NULL},
+    {"listen", "LIST", &config_type_listeners, MEMBER(listen), "127.0.0.1:8080", NO_RANGE,
+     "Where clients connect: ADDR:PORT, or https://ADDR:PORT for TLS; several, separated\n"
+     "by blanks. [::1]:8080 is IPv6, *:8080 every address; port 0 is any port that is\n"
+     "free.", NULL},
+    {"tls-certificate", "CHAIN[,KEY]", &config_type_certificates, MEMBER(tls_certificates), NULL,
+     NO_RANGE,
+     "Files (PEM) of a certificate with its chain, and of its key, which may stand in the\n"
+     "same file. More of them: the option again, or separated by blanks; a client gets\n"
+     "the first that is valid for the name it asks for, else the first.", "none"},
     {"admin-listen", "ADDR:PORT", &config_type_address_or_off, MEMBER(admin_listen),
      "127.0.0.1:8081", NO_RANGE,
      "Where metrics, health and status are; off: nowhere.", NULL},

@@ -147,8 +147,6 @@ static void address_write(const void *member, struct text *text)
     text_puts(text, buffer);
 }
 
-const struct config_type config_type_address = {.read = address_read, .write = address_write};
-
 static int address_or_off_read(const struct config_range *range, const char *text, void *member,
                                char *why)
 {
@@ -161,6 +159,141 @@ static int address_or_off_read(const struct config_range *range, const char *tex
 
 const struct config_type config_type_address_or_off = {.read = address_or_off_read,
                                                        .write = address_write};
+
+/* ADDR:PORT, http://ADDR:PORT or https://ADDR:PORT */
+static int add_listener(struct config_listeners *listeners, const char *word, size_t len, char *why)
+{
+    char copy[CONFIG_ADDRESS_SIZE + sizeof("https://")];
+    struct config_listener *listener = &listeners->items[listeners->count];
+    const char *address = copy;
+
+    if (listeners->count == CONFIG_LISTENERS_MAX) {
+        return invalid(why, "may have %d addresses", CONFIG_LISTENERS_MAX);
+    }
+    snprintf(copy, sizeof(copy), "%.*s", (int)len, word);
+    listener->tls = strncmp(copy, "https://", 8) == 0;
+    if (listener->tls) {
+        address += 8;
+    } else if (strncmp(copy, "http://", 7) == 0) {
+        address += 7;
+    }
+    listeners->count++;
+    return address_read(NULL, address, &listener->address, why);
+}
+
+static int listeners_read(const struct config_range *range, const char *text, void *member,
+                          char *why)
+{
+    struct config_listeners listeners = {.count = 0};
+
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        size_t len = strcspn(text, " ");
+        int rc = add_listener(&listeners, text, len, why);
+
+        if (rc) {
+            return rc;
+        }
+        text += len;
+    }
+    if (listeners.count == 0) {
+        return invalid(why, "must be ADDR:PORT, or https://ADDR:PORT for TLS");
+    }
+    *(struct config_listeners *)member = listeners;
+    return 0;
+}
+
+static void listeners_write(const void *member, struct text *text)
+{
+    config_listeners_format(member, text);
+}
+
+const struct config_type config_type_listeners = {.read = listeners_read, .write = listeners_write};
+
+/* ── Certificates ────────────────────────────────────────────────────────────────────────────── */
+
+static void certificates_clear(void *member)
+{
+    struct config_certificates *certificates = member;
+
+    for (size_t i = 0; i < certificates->count; i++) {
+        mem_free(certificates->items[i].chain_file);
+        mem_free(certificates->items[i].key_file);
+    }
+    mem_free(certificates->items);
+    *certificates = (struct config_certificates){NULL, 0};
+}
+
+/* CHAIN or CHAIN,KEY */
+static int add_certificate(struct config_certificates *certificates, const char *word, size_t len)
+{
+    const char *comma = memchr(word, ',', len);
+    const size_t chain_len = comma ? (size_t)(comma - word) : len;
+    struct config_certificate *items =
+        mem_realloc(certificates->items, (certificates->count + 1) * sizeof(*items));
+
+    if (!items) {
+        return -ENOMEM;
+    }
+    certificates->items = items;
+    struct config_certificate *certificate = &items[certificates->count];
+    certificate->chain_file = mem_strndup(word, chain_len);
+    certificate->key_file = comma ? mem_strndup(comma + 1, len - chain_len - 1) : NULL;
+    certificates->count++;
+    return certificate->chain_file && (!comma || certificate->key_file) ? 0 : -ENOMEM;
+}
+
+static int certificates_read(const struct config_range *range, const char *text, void *member,
+                             char *why)
+{
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        size_t len = strcspn(text, " ");
+        int rc = add_certificate(member, text, len);
+
+        if (rc) {
+            return rc;
+        }
+        text += len;
+    }
+    return 0;
+}
+
+static void certificates_write(const void *member, struct text *text)
+{
+    const struct config_certificates *certificates = member;
+
+    for (size_t i = 0; i < certificates->count; i++) {
+        const struct config_certificate *certificate = &certificates->items[i];
+
+        text_printf(text, "%s%s%s%s", i > 0 ? " " : "", certificate->chain_file,
+                    certificate->key_file ? "," : "",
+                    certificate->key_file ? certificate->key_file : "");
+    }
+}
+
+/* The files that keys are read from: who may read them. */
+static void certificates_judge(const char *text, const char *where, struct text *message)
+{
+    for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
+        size_t len = strcspn(text, " ");
+        const char *comma = memchr(text, ',', len);
+        const char *path_at = comma ? comma + 1 : text;
+        char path[PATH_MAX], why[SECRET_FILE_WHY_SIZE];
+
+        snprintf(path, sizeof(path), "%.*s", (int)(text + len - path_at), path_at);
+        if (secret_file_judge(path, why) > 0) {
+            text_printf(message, "%s: %s %s\n", where, path, why);
+        }
+        text += len;
+    }
+}
+
+const struct config_type config_type_certificates = {
+    .read = certificates_read,
+    .write = certificates_write,
+    .clear = certificates_clear,
+    .judge = certificates_judge,
+    .is_repeatable = true,
+};
 
 static int redis_read(const struct config_range *range, const char *text, void *member, char *why)
 {

@@ -32,17 +32,19 @@ struct config_type {
 };
 
 /* The type of the member that an option has in struct config. */
-extern const struct config_type config_type_address;        /* struct config_address */
-extern const struct config_type config_type_address_or_off; /* likewise, "off" allowed */
-extern const struct config_type config_type_redis;          /* struct redis_url */
-extern const struct config_type config_type_prefix;         /* char * */
-extern const struct config_type config_type_text;           /* char *; "" is NULL */
-extern const struct config_type config_type_keys;           /* struct config_keys */
-extern const struct config_type config_type_origins;        /* struct origins */
-extern const struct config_type config_type_count;          /* uint32_t, within the range */
-extern const struct config_type config_type_seconds;        /* uint32_t milliseconds, likewise */
-extern const struct config_type config_type_switch;         /* bool */
-extern const struct config_type config_type_log_level;      /* enum log_level */
-extern const struct config_type config_type_log_format;     /* enum log_format */
+extern const struct config_type config_type_listeners;    /* struct config_listeners */
+extern const struct config_type config_type_certificates; /* struct config_certificates */
+extern const struct config_type
+    config_type_address_or_off;                         /* struct config_address, "off" allowed */
+extern const struct config_type config_type_redis;      /* struct redis_url */
+extern const struct config_type config_type_prefix;     /* char * */
+extern const struct config_type config_type_text;       /* char *; "" is NULL */
+extern const struct config_type config_type_keys;       /* struct config_keys */
+extern const struct config_type config_type_origins;    /* struct origins */
+extern const struct config_type config_type_count;      /* uint32_t, within the range */
+extern const struct config_type config_type_seconds;    /* uint32_t milliseconds, likewise */
+extern const struct config_type config_type_switch;     /* bool */
+extern const struct config_type config_type_log_level;  /* enum log_level */
+extern const struct config_type config_type_log_format; /* enum log_format */
 
 #endif

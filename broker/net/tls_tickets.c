@@ -1,11 +1,15 @@
 #include "broker/net/tls_tickets.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "common/base64.h"
 
 /* HMAC-SHA256 of a label under the secret: 32 bytes. */
 static int derive(const uint8_t secret[TLS_TICKETS_SECRET_LEN], const char *label,
@@ -61,6 +65,38 @@ int tls_ticket_secret_make(struct tls_ticket_secret *secret, int64_t now_s)
     }
     secret->epoch = now_s / TLS_TICKETS_EPOCH_S - 1;
     return 0;
+}
+
+#define LINE_START "tickets"
+
+void tls_ticket_secret_write(const struct tls_ticket_secret *secret,
+                             char line[TLS_TICKET_LINE_SIZE])
+{
+    char text[BASE64_ENCODED_SIZE(TLS_TICKETS_SECRET_LEN)];
+
+    base64_encode(BASE64_URL, secret->bytes, sizeof(secret->bytes), text);
+    int len =
+        snprintf(line, TLS_TICKET_LINE_SIZE, LINE_START " %" PRId64 " %s", secret->epoch, text);
+    assert(len < TLS_TICKET_LINE_SIZE);
+    (void)len;
+    OPENSSL_cleanse(text, sizeof(text));
+}
+
+bool tls_ticket_secret_read(const char *line, struct tls_ticket_secret *ret_secret)
+{
+    struct tls_ticket_secret secret;
+    char text[TLS_TICKET_LINE_SIZE];
+    uint8_t bytes[BASE64_DECODED_SIZE(TLS_TICKET_LINE_SIZE)];
+    size_t len;
+
+    if (sscanf(line, LINE_START " %" SCNd64 " %63s", &secret.epoch, text) != 2 ||
+        base64_decode(BASE64_URL, text, strlen(text), bytes, &len) != 0 ||
+        len != sizeof(secret.bytes)) {
+        return false;
+    }
+    memcpy(secret.bytes, bytes, len);
+    *ret_secret = secret;
+    return true;
 }
 
 int tls_tickets_init(struct tls_tickets *tickets, const struct tls_ticket_secret *secret,

@@ -44,6 +44,12 @@ struct tls_tickets {
  */
 int tls_ticket_secret_make(struct tls_ticket_secret *secret, int64_t now_s) MUST_CHECK;
 
+/* As a line that a supervisor tells a worker, and back: whether it was one. */
+#define TLS_TICKET_LINE_SIZE 64
+void tls_ticket_secret_write(const struct tls_ticket_secret *secret,
+                             char line[TLS_TICKET_LINE_SIZE]);
+bool tls_ticket_secret_read(const char *line, struct tls_ticket_secret *ret_secret) MUST_CHECK;
+
 /* Begins with that secret, and wipes it on deinit. 0 or -EIO. */
 int tls_tickets_init(struct tls_tickets *tickets, const struct tls_ticket_secret *secret,
                      int64_t now_s) MUST_CHECK;

@@ -144,12 +144,17 @@ static const struct control_events control_events = {
     .on_closed = on_control_closed,
 };
 
+static bool is_worker(const struct child_process *child)
+{
+    return strcmp(child->role, CHILD_ROLE_WORKER) == 0;
+}
+
 static int spawn_process(struct child_process *child)
 {
     const struct child_process_settings *settings = child->settings;
     char slot[16];
     char *const argv[] = {"progressd", (char *)child->role, slot, NULL};
-    uv_stdio_container_t stdio[] = {
+    uv_stdio_container_t stdio[CHILD_LISTEN_FD + CONFIG_LISTENERS_MAX] = {
         {.flags = UV_IGNORE},
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = 2},
@@ -157,17 +162,20 @@ static int spawn_process(struct child_process *child)
                               .data.stream = (uv_stream_t *)&child->control.pipe},
         [CHILD_CONFIG_FD] = {.flags = UV_INHERIT_FD, .data.fd = settings->config_fd},
         [CHILD_METRICS_FD] = {.flags = UV_INHERIT_FD, .data.fd = settings->metrics_fd},
-        [CHILD_LISTEN_FD] = {.flags = UV_INHERIT_FD, .data.fd = settings->listen_fd},
     };
-    const bool is_worker = strcmp(child->role, CHILD_ROLE_WORKER) == 0;
+    const uint32_t listening = is_worker(child) ? settings->listen->count : 0;
     const uv_process_options_t options = {
         .exit_cb = on_exit_of_process,
         .file = "/proc/self/exe",
         .args = (char **)argv,
         .stdio = stdio,
-        .stdio_count = is_worker ? CHILD_LISTEN_FD + 1 : CHILD_LISTEN_FD,
+        .stdio_count = CHILD_LISTEN_FD + (int)listening,
     };
 
+    for (uint32_t i = 0; i < listening; i++) {
+        stdio[CHILD_LISTEN_FD + i] =
+            (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = settings->listen->fds[i]};
+    }
     snprintf(slot, sizeof(slot), "%u", child->slot);
     control_init(&child->control, settings->loop, &control_events);
     child->open_handles = 2;
@@ -185,6 +193,9 @@ static void spawn(struct child_process *child)
         child->pid = child->process.pid;
         rc = control_start(&child->control); /* fails only for a closing pipe */
         assert(rc == 0);
+        if (child->settings->greeting && is_worker(child)) {
+            control_send(&child->control, child->settings->greeting);
+        }
         return;
     }
     log_event(LOG_ERROR, MODULE, "cannot start a process", LOG_TEXT("role", child->role),

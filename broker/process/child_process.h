@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "broker/loop/control.h"
+#include "broker/net/listen_socket.h"
 #include "broker/process/respawn.h"
 #include "common/state.h"
 
@@ -60,7 +61,9 @@ struct child_process_events {
 /* What all children share. Borrowed. */
 struct child_process_settings {
     uv_loop_t *loop;
-    int config_fd, metrics_fd, listen_fd; /* listen_fd is for workers */
+    int config_fd, metrics_fd;
+    const struct listen_sockets *listen; /* for workers */
+    const char *greeting;                /* a line that a worker is told first; NULL: none */
     const struct child_process_events *events;
     void *owner;
 };

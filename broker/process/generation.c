@@ -129,7 +129,8 @@ int generation_new(const struct generation_settings *settings, struct config *co
         .loop = &settings->loop->uv,
         .config_fd = -1,
         .metrics_fd = settings->metrics_fd,
-        .listen_fd = settings->listen_fd,
+        .listen = settings->listen,
+        .greeting = settings->greeting,
         .events = &child_events,
         .owner = generation,
     };

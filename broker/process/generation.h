@@ -55,7 +55,9 @@ struct generation_events {
 struct generation_settings {
     struct loop *loop;
     struct generation_slots *slots;
-    int metrics_fd, listen_fd; /* borrowed */
+    int metrics_fd; /* borrowed, like the next */
+    const struct listen_sockets *listen;
+    const char *greeting; /* what workers are told first */
     const struct generation_events *events;
     void *owner;
 };

@@ -163,16 +163,17 @@ static void write_redis(const struct node *node, struct text *text)
 
 void node_write_status(struct node *node, struct text *text)
 {
-    char started[UTC_TIME_SIZE], listen[CONFIG_ADDRESS_SIZE];
+    char started[UTC_TIME_SIZE];
     const char *why;
     const bool ready = node_readiness(node, &why) != NODE_NOT_READY;
 
     utc_time_format(node->started_at_s * 1000, started);
-    config_address_format(&node->listen, listen);
     text_printf(text,
                 "{\"version\":\"" PROGRESSD_VERSION "\",\"startedAt\":\"%s\",\"uptimeSeconds\":"
-                "%" PRIu64 ",\"ready\":%s,\"readiness\":\"%s\",\"listen\":\"%s\",\"workers\":[",
-                started, (uint64_t)time(NULL) - node->started_at_s, json_bool(ready), why, listen);
+                "%" PRIu64 ",\"ready\":%s,\"readiness\":\"%s\",\"listen\":\"",
+                started, (uint64_t)time(NULL) - node->started_at_s, json_bool(ready), why);
+    config_listeners_format(&node->listen, text);
+    text_puts(text, "\",\"workers\":[");
     write_workers(node, node->generation, "", text);
     text_puts(text, "],\"draining\":[");
     const char *separator = "";

@@ -26,7 +26,7 @@ struct node {
     enum node_phase phase;
     bool had_redis; /* every worker had its link: set once, by node_readiness() */
     uint64_t started_at_s;
-    struct config_address listen; /* with its real port */
+    struct config_listeners listen; /* with their real ports */
     bool redis_embedded;
     const struct metrics_page *page;
     const struct generation *generation; /* the one that serves newcomers */

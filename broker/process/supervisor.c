@@ -10,6 +10,7 @@
 #include "broker/config/config_load.h"
 #include "broker/loop/signals.h"
 #include "broker/net/listen_socket.h"
+#include "broker/net/tls_certificates.h"
 #include "broker/process/admin.h"
 #include "broker/process/embedded_redis.h"
 #include "broker/process/generation.h"
@@ -37,7 +38,10 @@ struct supervisor {
     struct timer watch;            /* each WATCH_MS, at the children */
     struct timer leaving;          /* LEAVING: the end of drain-delay */
     uint64_t watched_ms, awake_ms; /* the last look; since when looks have come in time */
-    int listen_fd, metrics_fd;     /* -1: not open */
+    struct listen_sockets listen;
+    struct tls_ticket_secret ticket_secret; /* of all workers */
+    char greeting[TLS_TICKET_LINE_SIZE];    /* the same, as they are told it */
+    int metrics_fd;                         /* -1: not open */
     struct metrics_page page;
     struct metrics_slot *metrics; /* its own, the page's last */
     struct generation_slots slots;
@@ -60,6 +64,13 @@ static void close_fd(int *fd)
     if (*fd >= 0) {
         close(*fd);
         *fd = -1;
+    }
+}
+
+static void close_listeners(struct supervisor *supervisor)
+{
+    for (uint32_t i = 0; i < supervisor->listen.count; i++) {
+        close_fd(&supervisor->listen.fds[i]);
     }
 }
 
@@ -104,7 +115,7 @@ static void stop(struct supervisor *supervisor, enum close_code code)
     supervisor->node.phase = NODE_STOPPING;
     timer_cancel(&supervisor->loop.wheel, &supervisor->leaving);
     /* The workers close theirs: who comes from now on is refused, and tries elsewhere. */
-    close_fd(&supervisor->listen_fd);
+    close_listeners(supervisor);
     if (supervisor->generations == 0) {
         stop_redis(supervisor);
         return;
@@ -211,7 +222,8 @@ static int add_generation(struct supervisor *supervisor, struct config *config,
         .loop = &supervisor->loop,
         .slots = &supervisor->slots,
         .metrics_fd = supervisor->metrics_fd,
-        .listen_fd = supervisor->listen_fd,
+        .listen = &supervisor->listen,
+        .greeting = supervisor->greeting,
         .events = &generation_events,
         .owner = supervisor,
     };
@@ -228,13 +240,24 @@ static bool same_address(const struct config_address *a, const struct config_add
     return a->kind == b->kind && a->port == b->port && strcmp(a->ip, b->ip) == 0;
 }
 
+static bool same_listeners(const struct config_listeners *a, const struct config_listeners *b)
+{
+    bool same = a->count == b->count;
+
+    for (uint32_t i = 0; i < a->count && same; i++) {
+        same = a->items[i].tls == b->items[i].tls &&
+               same_address(&a->items[i].address, &b->items[i].address);
+    }
+    return same;
+}
+
 /* The option that differs and can't be changed without a restart, or NULL. */
 static const char *fixed_option_changed(const struct supervisor *supervisor,
                                         const struct config *config)
 {
     const struct config *old = supervisor->config;
 
-    if (!same_address(&old->listen, &config->listen)) {
+    if (!same_listeners(&old->listen, &config->listen)) {
         return "listen";
     }
     if (!same_address(&old->admin_listen, &config->admin_listen)) {
@@ -465,6 +488,44 @@ static int open_page(struct supervisor *supervisor)
     return rc;
 }
 
+static int open_listeners(struct supervisor *supervisor)
+{
+    const struct config_listeners *wanted = &supervisor->config->listen;
+    int rc = 0;
+
+    supervisor->node.listen = *wanted;
+    for (uint32_t i = 0; i < wanted->count && rc == 0; i++) {
+        rc = open_socket(&wanted->items[i].address,
+                         wanted->items[i].tls ? "listening by TLS" : "listening",
+                         &supervisor->listen.fds[i], &supervisor->node.listen.items[i].address);
+        supervisor->listen.count += rc == 0;
+    }
+    return rc;
+}
+
+/* Of the configuration that is in force: it was checked when it was loaded. */
+static void tell_certificate_expiry(struct supervisor *supervisor)
+{
+    CLEANUP(text_deinit) struct text message = TEXT_EMPTY;
+    int64_t not_after_s;
+
+    if (tls_certificates_check(supervisor->config, time(NULL), &message, &not_after_s) == 0 &&
+        not_after_s != INT64_MAX) {
+        metric_set(supervisor->metrics, METRIC_TLS_CERTIFICATE_EXPIRES,
+                   not_after_s > 0 ? (uint64_t)not_after_s : 0);
+    }
+}
+
+static int make_ticket_secret(struct supervisor *supervisor)
+{
+    int rc = tls_ticket_secret_make(&supervisor->ticket_secret, time(NULL));
+
+    if (rc == 0) {
+        tls_ticket_secret_write(&supervisor->ticket_secret, supervisor->greeting);
+    }
+    return rc;
+}
+
 /* The first generation, which the node's picture needs; its children are started later. */
 static int open_generation(struct supervisor *supervisor)
 {
@@ -483,8 +544,11 @@ static int open_shared(struct supervisor *supervisor)
     int rc = open_page(supervisor);
 
     if (rc == 0) {
-        rc = open_socket(&supervisor->config->listen, "listening", &supervisor->listen_fd,
-                         &supervisor->node.listen);
+        rc = make_ticket_secret(supervisor);
+    }
+    if (rc == 0) {
+        tell_certificate_expiry(supervisor);
+        rc = open_listeners(supervisor);
     }
     rc = rc < 0 ? rc : open_generation(supervisor);
     rc = rc < 0 ? rc : open_admin(supervisor);
@@ -548,7 +612,7 @@ static void release(struct supervisor *supervisor)
     } else {
         config_free(supervisor->config);
     }
-    close_fd(&supervisor->listen_fd);
+    close_listeners(supervisor);
     close_fd(&supervisor->metrics_fd);
     metrics_page_unmap(&supervisor->page);
 }
@@ -559,7 +623,6 @@ int supervisor_run(struct config *config, supervisor_load_fn load)
         .load = load,
         .config = config,
         .embeds_redis = config->redis.kind == REDIS_URL_NONE,
-        .listen_fd = -1,
         .metrics_fd = -1,
         .node = {.started_at_s = (uint64_t)time(NULL),
                  .redis_embedded = config->redis.kind == REDIS_URL_NONE,

@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "broker/loop/parent.h"
 #include "broker/net/listener.h"
+#include "broker/net/tls_certificates.h"
 #include "broker/session/front.h"
 #include "broker/session/miss_limit.h"
 #include "broker/session/sessions.h"
@@ -18,14 +20,25 @@
  * average, and SHARE_SLACK, so that few connections need no balance. */
 #define SHARE_SLACK 16
 
+struct worker;
+
+/* A listening socket. */
+struct door {
+    struct listener listener;
+    struct worker *worker;
+    bool tls;
+};
+
 struct worker {
     const struct worker_inherited *inherited;
     struct loop loop;
     struct parent parent;
     struct front front;
     struct sessions *sessions;
-    struct listener listener;
-    bool listening, stopping;
+    struct door doors[CONFIG_LISTENERS_MAX]; /* one for each address of `listen` */
+    uint32_t door_count;                     /* those that are open */
+    struct tls_tickets tickets;
+    bool stopping;
 };
 
 /* ── The end ─────────────────────────────────────────────────────────────────────────────────── */
@@ -53,19 +66,32 @@ static void stop(struct worker *worker, enum close_code code)
     }
     worker->stopping = true;
     log_event(LOG_INFO, MODULE, "stopping", LOG_INT("close_code", code));
-    if (worker->listening) {
-        listener_close(&worker->listener);
+    for (uint32_t i = 0; i < worker->door_count; i++) {
+        listener_close(&worker->doors[i].listener);
     }
     sessions_close(worker->sessions, code);
 }
 
 /* ── The supervisor ──────────────────────────────────────────────────────────────────────────── */
 
+/* All workers share it, those of other generations as well. */
+static void take_ticket_secret(struct worker *worker, const struct tls_ticket_secret *secret)
+{
+    struct tls_tickets tickets;
+
+    if (tls_tickets_init(&tickets, secret, time(NULL)) == 0) {
+        worker->tickets = tickets;
+    }
+}
+
 static void on_order(void *owner, const char *order)
 {
+    struct tls_ticket_secret secret;
     unsigned code;
 
-    if (sscanf(order, "stop %u", &code) == 1) {
+    if (tls_ticket_secret_read(order, &secret)) {
+        take_ticket_secret(owner, &secret);
+    } else if (sscanf(order, "stop %u", &code) == 1) {
         stop(owner, (enum close_code)code);
     } else {
         log_event(LOG_ERROR, MODULE, "unknown order", LOG_TEXT("order", order));
@@ -86,7 +112,8 @@ static const struct parent_events parent_events = {
 
 static bool is_over_share(void *owner)
 {
-    const struct worker *worker = owner;
+    const struct door *door = owner;
+    const struct worker *worker = door->worker;
     const uint32_t workers = worker->inherited->config->workers;
     uint64_t mine = metric_read(worker->front.metrics, METRIC_CONNECTIONS);
     uint64_t mean = metrics_sum(worker->inherited->page, METRIC_CONNECTIONS) / workers;
@@ -96,9 +123,9 @@ static bool is_over_share(void *owner)
 
 static void on_accept(void *owner, int fd, const struct sockaddr *peer)
 {
-    struct worker *worker = owner;
+    struct door *door = owner;
 
-    sessions_accept(worker->sessions, fd, peer);
+    sessions_accept(door->worker->sessions, fd, peer, door->tls);
 }
 
 static void on_listener_closed(void *owner)
@@ -115,8 +142,8 @@ static void on_room(void *owner)
 {
     struct worker *worker = owner;
 
-    if (worker->listening) {
-        listener_resume(&worker->listener);
+    for (uint32_t i = 0; i < worker->door_count; i++) {
+        listener_resume(&worker->doors[i].listener);
     }
 }
 
@@ -126,6 +153,48 @@ static const struct sessions_events sessions_events = {
 };
 
 /* ── Starting ────────────────────────────────────────────────────────────────────────────────── */
+
+/* Makes front.tls. The supervisor has seen that the files are good; they may have changed since. */
+static int open_tls(struct worker *worker)
+{
+    const struct config *config = worker->inherited->config;
+    struct tls_ticket_secret secret;
+    char why[TLS_WHY_SIZE];
+
+    if (!config_listens_by_tls(config)) {
+        return 0;
+    }
+    /* Until the supervisor's secret comes: see on_order(). */
+    if (tls_ticket_secret_make(&secret, time(NULL)) < 0 ||
+        tls_tickets_init(&worker->tickets, &secret, time(NULL)) < 0) {
+        return UV_EIO;
+    }
+    worker->front.tls_room.metrics = worker->front.metrics;
+    int rc =
+        tls_certificates_load(&config->tls_certificates, &worker->tickets, &worker->front.tls, why);
+    if (rc > 0) {
+        log_event(LOG_ERROR, MODULE, "no TLS", LOG_TEXT("why", why));
+        return UV_EINVAL;
+    }
+    return rc;
+}
+
+static int open_doors(struct worker *worker)
+{
+    const struct config_listeners *listen = &worker->inherited->config->listen;
+    int rc = 0;
+
+    for (uint32_t i = 0; i < listen->count && rc == 0; i++) {
+        struct door *door = &worker->doors[i];
+
+        door->worker = worker;
+        door->tls = listen->items[i].tls;
+        rc = listener_open(&door->listener, &worker->loop.uv, worker->inherited->listen_fd + (int)i,
+                           &worker->loop.wheel, worker->front.metrics, &listener_events, door);
+        worker->door_count += rc == 0;
+    }
+    return rc;
+}
 
 /* Everything but the control pipe. 0 or a negative error, after which the process ends. */
 static int open_front(struct worker *worker)
@@ -155,8 +224,8 @@ static int open_front(struct worker *worker)
         (config->web_root && !front->web_cache)) {
         return UV_ENOMEM;
     }
-    return listener_open(&worker->listener, &worker->loop.uv, worker->inherited->listen_fd,
-                         &worker->loop.wheel, front->metrics, &listener_events, worker);
+    int rc = open_tls(worker);
+    return rc < 0 ? rc : open_doors(worker);
 }
 
 int worker_run(const struct worker_inherited *inherited)
@@ -174,12 +243,13 @@ int worker_run(const struct worker_inherited *inherited)
         log_event(LOG_ERROR, MODULE, "cannot start", LOG_TEXT("why", uv_strerror(rc)));
         return EXIT_FAILURE;
     }
-    worker.listening = true;
     parent_tell(&worker.parent, "ready");
     loop_run(&worker.loop);
 
     sessions_free(worker.sessions);
     auth_free(worker.front.auth);
+    tls_context_free(worker.front.tls);
+    tls_tickets_deinit(&worker.tickets);
     miss_limit_free(worker.front.misses);
     web_cache_free(worker.front.web_cache);
     log_event(LOG_INFO, MODULE, "stopped");

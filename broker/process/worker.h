@@ -22,8 +22,9 @@ struct worker_inherited {
     const struct config *config;
     const struct metrics_page *page; /* of all processes */
     uint32_t slot;                   /* this worker's */
-    int listen_fd;                   /* non-blocking, listening, shared by all workers; this
-                                        worker's copy is closed when it stops accepting */
+    int listen_fd;                   /* the first of the sockets for config->listen: non-blocking,
+                                        shared by all workers; this worker's are closed when it
+                                        stops accepting */
     int control_fd;                  /* a socket to the supervisor */
 };
 

@@ -7,6 +7,7 @@
 #include "broker/auth/auth.h"
 #include "broker/config/config.h"
 #include "broker/hub/hub.h"
+#include "broker/net/tls_stream.h"
 #include "common/metrics.h"
 #include "common/timer_wheel.h"
 
@@ -22,6 +23,8 @@ struct front {
     struct auth *auth;
     struct hub *hub;
     struct miss_limit *misses;
+    struct tls_context *tls; /* NULL: no address of `listen` speaks TLS */
+    struct tls_room tls_room;
     struct web_cache *web_cache; /* NULL: web-root isn't set, and no files are served */
 };
 

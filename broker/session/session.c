@@ -343,6 +343,14 @@ int session_open(struct session *session, int fd, const struct session_settings 
     return 0;
 }
 
+int session_begin_tls(struct session *session)
+{
+    /* All sessions of a worker share the front's room, which they don't otherwise change. */
+    struct front *front = (struct front *)front_of(session);
+
+    return tls_stream_accept(&session->channel.stream, front->tls, &front->tls_room);
+}
+
 bool session_is_idle(const struct session *session)
 {
     return !session->is_watching && http_connection_is_idle(&session->http);

@@ -91,6 +91,9 @@ bool session_is_idle(const struct session *session);
  * answered first; who has just come has a second to send one. */
 void session_close(struct session *session, enum close_code code);
 
+/* The client speaks TLS from the first byte on. 0, or -ENOMEM. */
+int session_begin_tls(struct session *session) MUST_CHECK;
+
 /* Cuts the session off, without a word. */
 void session_abort(struct session *session);
 

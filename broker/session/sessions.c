@@ -297,7 +297,7 @@ static void count_in(struct sessions *sessions, struct session *session)
     }
 }
 
-void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *peer)
+void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *peer, bool tls)
 {
     struct session *session = mem_alloc(sizeof(*session));
     struct address *address = session ? address_enter(sessions, peer) : NULL;
@@ -320,6 +320,9 @@ void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *p
         return;
     }
     count_in(sessions, session);
+    if (tls && session_begin_tls(session) < 0) {
+        session_abort(session);
+    }
 }
 
 void sessions_close(struct sessions *sessions, enum close_code code)

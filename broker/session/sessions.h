@@ -39,8 +39,9 @@ struct sessions *sessions_new(const struct front *front, const struct sessions_e
 /* There must be none left. Accepts NULL. */
 void sessions_free(struct sessions *sessions);
 
-/* Takes over an accepted socket of `peer`. What goes wrong closes it, and nothing else. */
-void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *peer);
+/* Takes over an accepted socket of `peer`, who speaks TLS first if `tls`. What goes wrong closes
+ * it, and nothing else. */
+void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *peer, bool tls);
 
 /* Sends everybody away, after the requests under way are answered. on_empty comes once, perhaps
  * before this returns. */

@@ -65,7 +65,7 @@ class Broker:
     """One progressd. Addresses, the log and the workers are there once start() has returned."""
 
     def __init__(self, directory, redis_url=None, workers=2, options=(), env=None, key=KEY,
-                 algorithm="HS256", build=None, leeway=0):
+                 algorithm="HS256", build=None, leeway=0, listen="127.0.0.1:0"):
         """`directory` is made; it holds the key file and the state directory. Without `redis_url`
         the broker runs a Redis of its own. `options`: further flags. `key` None: no --jwt-key, so
         that the broker makes a key. `leeway`: of tokens, in seconds; tests of time want none, and
@@ -80,6 +80,7 @@ class Broker:
         self.key, self.algorithm = key, algorithm
         self.build = build
         self.leeway = leeway
+        self.listen = listen
         self.process = None
         self.address = self.admin_address = None
         self._lines = []
@@ -99,7 +100,7 @@ class Broker:
     # ── Life ──────────────────────────────────────────────────────────────────────────────────
 
     def command(self):
-        command = [str(program("broker/progressd", self.build)), "--listen", "127.0.0.1:0",
+        command = [str(program("broker/progressd", self.build)), "--listen", self.listen,
                    "--admin-listen", "127.0.0.1:0", "--state-dir", str(self.state_dir),
                    "--log-format", "logfmt"]
         if self.workers is not None:
@@ -283,6 +284,11 @@ class Broker:
         with pipe:
             for line in pipe:
                 self._lines.append(line.decode("utf-8", "replace"))
+
+    @property
+    def tls_address(self):
+        """Where it listens by TLS; None: nowhere."""
+        return self._address("listening by TLS")
 
     def _address(self, message):
         lines = self.logged(msg=message)

@@ -23,12 +23,14 @@ class Answer(NamedTuple):
 
 
 class HttpClient:
-    """One connection, which the server may keep open."""
+    """One connection, which the server may keep open. `tls`: an ssl.SSLContext."""
 
-    def __init__(self, address, timeout=10):
+    def __init__(self, address, timeout=10, tls=None, session=None):
         host, _, port = address.rpartition(":")
         self.host = address
         self.socket = socket.create_connection((host, int(port)), timeout=timeout)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host, session=session)
         self.reader = self.socket.makefile("rb")
 
     def __enter__(self):

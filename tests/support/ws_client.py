@@ -80,9 +80,10 @@ def xor(payload, key):
 
 class WsClient:
     """Connects and shakes hands, or raises HandshakeRefused. `receive_buffer`: SO_RCVBUF, for a
-    client that is to be slow; `timeout`: the seconds that anything may take."""
+    client that is to be slow; `timeout`: the seconds that anything may take; `tls`: an
+    ssl.SSLContext, for wss URLs."""
 
-    def __init__(self, url, headers=None, timeout=10, receive_buffer=None):
+    def __init__(self, url, headers=None, timeout=10, receive_buffer=None, tls=None):
         parts = urllib.parse.urlsplit(url)
         self.timeout = timeout
         self.unread = b""
@@ -92,6 +93,8 @@ class WsClient:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.socket.settimeout(timeout)
             self.socket.connect((parts.hostname, parts.port or 80))
+            if tls:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=parts.hostname)
             self._shake_hands(parts, headers or {})
         except BaseException:
             self.socket.close()

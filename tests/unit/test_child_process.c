@@ -41,7 +41,10 @@ static void set_up(void)
     signal(SIGPIPE, SIG_IGN); /* as main() does: a child may be gone when it is told something */
     cr_assert_eq(loop_open(&loop, NULL), 0);
     settings.loop = &loop.uv;
-    settings.config_fd = settings.metrics_fd = settings.listen_fd = null_fd;
+    static struct listen_sockets listen_sockets = {.count = 1};
+    listen_sockets.fds[0] = null_fd;
+    settings.listen = &listen_sockets;
+    settings.config_fd = settings.metrics_fd = null_fd;
     child_process_init(&child, &settings, CHILD_ROLE_WORKER, 7);
 }
 

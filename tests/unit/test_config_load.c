@@ -119,9 +119,9 @@ Test(config_load, without_options_it_has_the_defaults)
     struct config *config = loaded(NULL, FLAGS());
 
     cr_assert_null(config->file);
-    cr_assert_eq(config->listen.kind, CONFIG_ADDRESS_IP4);
-    cr_assert_str_eq(config->listen.ip, "127.0.0.1");
-    cr_assert_eq(config->listen.port, 8080);
+    cr_assert_eq(config->listen.items[0].address.kind, CONFIG_ADDRESS_IP4);
+    cr_assert_str_eq(config->listen.items[0].address.ip, "127.0.0.1");
+    cr_assert_eq(config->listen.items[0].address.port, 8080);
     cr_assert_eq(config->admin_listen.port, 8081);
     cr_assert_eq(config->redis.kind, REDIS_URL_NONE);
     cr_assert_str_eq(config->redis_prefix, "progress:");
@@ -473,15 +473,18 @@ Test(config_load, addresses_are_read_and_written_the_same)
                                            {"[::1]:8080", "[::1]:8080"},
                                            {"[0:0::1]:65535", "[::1]:65535"},
                                            {"*:80", "*:80"},
-                                           {"localhost:1", "127.0.0.1:1"}};
+                                           {"localhost:1", "127.0.0.1:1"},
+                                           {"http://*:80", "*:80"},
+                                           {"https://*:443", "https://*:443"},
+                                           {" *:80  https://[::1]:443 ", "*:80 https://[::1]:443"}};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        char buffer[CONFIG_ADDRESS_SIZE];
-        struct config *config =
-            loaded(NULL, FLAGS("--jwt-key", KEY, "--listen", (char *)texts[i][0]));
+        struct config *config = loaded(NULL, FLAGS("--jwt-key", KEY, "--tls-certificate", "/a.pem",
+                                                   "--listen", (char *)texts[i][0]));
 
-        config_address_format(&config->listen, buffer);
-        cr_assert_str_eq(buffer, texts[i][1]);
+        CLEANUP(text_deinit) struct text written = TEXT_EMPTY;
+        config_listeners_format(&config->listen, &written);
+        cr_assert_str_eq(written.data, texts[i][1]);
         config_free(config);
     }
     struct config *config = loaded(NULL, FLAGS("--admin-listen", "off"));
@@ -690,6 +693,8 @@ Test(config_load, version_and_check_config_end_with_their_outcomes)
     cr_assert_eq(load(&config, NULL, FLAGS("--version")), CONFIG_VERSION);
     cr_assert_str_eq(message.data, "progressd " PROGRESSD_VERSION "\n");
     cr_assert_eq(load(&config, NULL, FLAGS("--check-config", "--linger", "1")), CONFIG_CHECKED);
+    cr_assert_eq(config->linger_ms, 1000);
+    config_free(TAKE(config));
     cr_assert_eq(load(&config, NULL, FLAGS("--linger", "x", "--check-config")), CONFIG_INVALID);
     cr_assert_eq(load(&config, NULL, FLAGS("--listen", "*:80", "--check-config")), CONFIG_INVALID);
     cr_assert_null(config);
@@ -743,4 +748,27 @@ Test(config_load, running_out_of_memory_is_returned_wherever_it_happens)
         failures++;
     }
     cr_assert_gt(failures, 10);
+}
+
+Test(config_load, tls_takes_a_certificate)
+{
+    cr_assert_str_eq(refusal(NULL, FLAGS("--listen", "https://127.0.0.1:8443")),
+                     "tls-certificate: must be given, since listen has an address for TLS");
+    struct config *config =
+        loaded(NULL, FLAGS("--listen", "https://127.0.0.1:8443", "--tls-certificate",
+                           "/a.pem,/a.key", "--tls-certificate", "/b.pem"));
+    cr_assert_eq(config->tls_certificates.count, 2);
+    cr_assert_str_eq(config->tls_certificates.items[0].chain_file, "/a.pem");
+    cr_assert_str_eq(config->tls_certificates.items[0].key_file, "/a.key");
+    cr_assert_str_eq(config->tls_certificates.items[1].chain_file, "/b.pem");
+    cr_assert_null(config->tls_certificates.items[1].key_file);
+    cr_assert(config_listens_by_tls(config) && config_is_loopback_only(config));
+    config_free(config);
+}
+
+Test(config_load, any_address_beyond_loopback_takes_a_key)
+{
+    const char *said = refusal(NULL, FLAGS("--listen", "127.0.0.1:8080 *:8081"));
+
+    cr_assert(strncmp(said, "jwt-key: must be given", 22) == 0, "%s", said);
 }

@@ -41,8 +41,13 @@ static void set_up(void)
     cr_assert_eq(loop_open(&loop, NULL), 0);
     cr_assert_eq(metrics_page_create(7, &page, &fd), 0); /* two of three children each, and one */
     slots.page = &page;
-    settings = (struct generation_settings){
-        .loop = &loop, .slots = &slots, .metrics_fd = fd, .listen_fd = null_fd, .events = &events};
+    static struct listen_sockets listen_sockets = {.count = 1};
+    listen_sockets.fds[0] = null_fd;
+    settings = (struct generation_settings){.loop = &loop,
+                                            .slots = &slots,
+                                            .metrics_fd = fd,
+                                            .listen = &listen_sockets,
+                                            .events = &events};
 }
 
 TestSuite(generation, .init = set_up);

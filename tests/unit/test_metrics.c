@@ -100,11 +100,17 @@ Test(metrics, what_a_child_counts_is_seen_by_its_parent_and_survives_it)
 
 Test(metrics, resetting_zeroes_every_gauge_and_no_counter)
 {
-    static const enum metric gauges[] = {
-        METRIC_CONNECTIONS,        METRIC_ACCEPTING_PAUSED, METRIC_HANDSHAKES_IN_FLIGHT,
-        METRIC_SUBSCRIPTIONS,      METRIC_TASKS_WATCHED,    METRIC_WEBSOCKET_CONNECTIONS,
-        METRIC_LINKS_UP,           METRIC_RECORDER_ACTIVE,  METRIC_LIBRARY_DISAGREES,
-        METRIC_TASKS_WITHOUT_STATE};
+    static const enum metric gauges[] = {METRIC_CONNECTIONS,
+                                         METRIC_ACCEPTING_PAUSED,
+                                         METRIC_HANDSHAKES_IN_FLIGHT,
+                                         METRIC_SUBSCRIPTIONS,
+                                         METRIC_TASKS_WATCHED,
+                                         METRIC_WEBSOCKET_CONNECTIONS,
+                                         METRIC_LINKS_UP,
+                                         METRIC_RECORDER_ACTIVE,
+                                         METRIC_LIBRARY_DISAGREES,
+                                         METRIC_TASKS_WITHOUT_STATE,
+                                         METRIC_TLS_CERTIFICATE_EXPIRES};
     struct metrics_slot slot = {0};
 
     for (unsigned m = 0; m < METRIC_COUNT; m++) {

@@ -41,7 +41,7 @@ static void set_up(void)
     list_init(&draining);
     node = (struct node){.phase = NODE_RUNNING,
                          .started_at_s = 1795417387,
-                         .listen = {CONFIG_ADDRESS_IP4, "127.0.0.1", 8080},
+                         .listen = {{{{CONFIG_ADDRESS_IP4, "127.0.0.1", 8080}, false}}, 1},
                          .page = &page,
                          .generation = &generation,
                          .draining = &draining};

@@ -137,7 +137,7 @@ static int enter(struct fixture *fixture, const char *ip)
     int pair[2];
 
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
-    sessions_accept(fixture->sessions, pair[0], (struct sockaddr *)&peer);
+    sessions_accept(fixture->sessions, pair[0], (struct sockaddr *)&peer, false);
     return pair[1];
 }
 

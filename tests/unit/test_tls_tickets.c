@@ -74,3 +74,20 @@ Test(tls_tickets, keeps_its_keys_when_the_clock_is_set_back)
     cr_assert_eq(tls_tickets_advance(&tickets, NOW - 10 * EPOCH), 0);
     cr_expect_eq(memcmp(&tickets, &before, sizeof(tickets)), 0);
 }
+
+Test(tls_tickets, tells_a_secret_in_a_line)
+{
+    struct tls_ticket_secret secret, read = {.epoch = 0};
+    char line[TLS_TICKET_LINE_SIZE];
+
+    cr_assert_eq(tls_ticket_secret_make(&secret, NOW), 0);
+    tls_ticket_secret_write(&secret, line);
+    cr_assert(tls_ticket_secret_read(line, &read), "%s", line);
+    cr_expect_eq(read.epoch, secret.epoch);
+    cr_expect_eq(memcmp(read.bytes, secret.bytes, sizeof(secret.bytes)), 0);
+    cr_expect(!tls_ticket_secret_read("stop 1012", &read));
+    cr_expect(!tls_ticket_secret_read("tickets 5 abcd", &read));
+    cr_expect(!tls_ticket_secret_read("tickets", &read));
+    line[strlen(line) - 1] = '\0';
+    cr_expect(!tls_ticket_secret_read(line, &read));
+}
