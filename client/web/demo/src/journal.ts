@@ -1,6 +1,6 @@
 import type { Problem, ProgressClient, ProgressEvents } from "@progressd/client";
 
-const ENTRIES_MAX = 200;
+const ENTRIES_MAX = 40;
 
 /** Something that the client told of. */
 export interface JournalEntry {
@@ -12,11 +12,15 @@ export interface JournalEntry {
   readonly text: string;
 }
 
-/** The latest events of a client, newest first. */
+/** The latest events of a client, newest first: for each task its own, and those about all. */
 export class Journal {
-  #entries: readonly JournalEntry[] = [];
+  /** By task. A task that isn't here has had no event of its own. */
+  readonly #entries = new Map<string, readonly JournalEntry[]>();
+  /** Those about all tasks. */
+  #common: readonly JournalEntry[] = [];
   #written = 0;
-  readonly #listeners = new Set<() => void>();
+  /** By the task that each wants to hear of. */
+  readonly #listeners = new Map<() => void, string>();
 
   constructor(client: ProgressClient) {
     client.addEventListener("ProgressUpdated", ({ type, detail: { taskId, payload } }) =>
@@ -47,14 +51,16 @@ export class Journal {
     );
   }
 
-  get entries(): readonly JournalEntry[] {
-    return this.#entries;
+  /** The same list until there is another event. */
+  entriesOf(taskId: string): readonly JournalEntry[] {
+    return this.#entries.get(taskId) ?? this.#common;
   }
 
-  readonly subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
+  /** Calls back at each event of the task; returns what ends that. */
+  subscribe(taskId: string, listener: () => void): () => void {
+    this.#listeners.set(listener, taskId);
     return () => this.#listeners.delete(listener);
-  };
+  }
 
   #write(type: string, text: string, taskId?: string): void {
     const entry = {
@@ -64,8 +70,18 @@ export class Journal {
       taskId,
       text,
     };
-    this.#entries = [entry, ...this.#entries].slice(0, ENTRIES_MAX);
-    this.#listeners.forEach((listener) => listener());
+    const withIt = (entries: readonly JournalEntry[]) => [entry, ...entries].slice(0, ENTRIES_MAX);
+    for (const each of taskId === undefined ? this.#entries.keys() : [taskId]) {
+      this.#entries.set(each, withIt(this.entriesOf(each)));
+    }
+    if (taskId === undefined) {
+      this.#common = withIt(this.#common);
+    }
+    for (const [listener, listensTo] of this.#listeners) {
+      if ((taskId ?? listensTo) === listensTo) {
+        listener();
+      }
+    }
   }
 }
 

@@ -1,11 +1,9 @@
-import { useSyncExternalStore } from "react";
+import { memo, useCallback, useState, useSyncExternalStore } from "react";
 import type { ReactNode } from "react";
 import type { ConnectionStatus } from "@progressd/client";
 import { useTaskProgress } from "@progressd/client/react";
 import { useDelay } from "./delay.js";
-import type { Journal } from "./journal.js";
-
-const SHOWN = 40;
+import type { Journal, JournalEntry } from "./journal.js";
 
 const transports: Readonly<Record<ConnectionStatus, string>> = {
   idle: "none: nothing more is to come",
@@ -15,18 +13,16 @@ const transports: Readonly<Record<ConnectionStatus, string>> = {
   offline: "none: the broker can’t be reached",
 };
 
-/** How a task's progress gets here. */
+/** How a task's progress gets here. The log is there only while somebody has it open. */
 export function UnderTheHood(props: {
   readonly taskId: string;
   readonly journal: Journal;
 }): ReactNode {
-  const { taskId, journal } = props;
-  const task = useTaskProgress(taskId);
+  const task = useTaskProgress(props.taskId);
   const delay = useDelay(task);
-  const entries = useSyncExternalStore(journal.subscribe, () => journal.entries);
-  const own = entries.filter((entry) => (entry.taskId ?? taskId) === taskId).slice(0, SHOWN);
+  const [isOpen, setOpen] = useState(false);
   return (
-    <details className="hood">
+    <details className="hood" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>What is happening</summary>
       <dl>
         <dt>Transport</dt>
@@ -40,17 +36,33 @@ export function UnderTheHood(props: {
             : `${milliseconds(delay.last)}; median ${milliseconds(delay.median)}, worst ${milliseconds(delay.worst)}`}
         </dd>
       </dl>
-      <ol className="log" tabIndex={0} aria-label={`Events of ${taskId}, newest first`}>
-        {own.map((entry) => (
-          <li key={entry.id}>
-            <time dateTime={entry.at.toISOString()}>{clock(entry.at)}</time>{" "}
-            <span className="log-type">{entry.type}</span> <span>{entry.text}</span>
-          </li>
-        ))}
-      </ol>
+      {isOpen && <Log {...props} />}
     </details>
   );
 }
+
+function Log(props: { readonly taskId: string; readonly journal: Journal }): ReactNode {
+  const { taskId, journal } = props;
+  const subscribe = useCallback(
+    (listener: () => void) => journal.subscribe(taskId, listener),
+    [taskId, journal],
+  );
+  const entries = useSyncExternalStore(subscribe, () => journal.entriesOf(taskId));
+  return (
+    <ol className="log" tabIndex={0} aria-label={`Events of ${taskId}, newest first`}>
+      {entries.map((entry) => (
+        <Entry key={entry.id} entry={entry} />
+      ))}
+    </ol>
+  );
+}
+
+const Entry = memo(({ entry }: { readonly entry: JournalEntry }) => (
+  <li>
+    <time dateTime={entry.at.toISOString()}>{clock(entry.at)}</time>{" "}
+    <span className="log-type">{entry.type}</span> <span>{entry.text}</span>
+  </li>
+));
 
 function milliseconds(value: number): string {
   return `${value.toFixed(value < 10 ? 1 : 0)}\u00a0ms`;

@@ -27,6 +27,27 @@ test("a job is seen live, from before its start to its result", async ({ redis, 
   expect(await card.locator("[data-fact=transport]").textContent()).toMatch(/^none/);
 });
 
+test("a task's log is drawn while it is open, and holds the task's own events", async ({
+  redis,
+  watch,
+}) => {
+  const watcher = await watch(["one", "other"]);
+  await redis.progress("one", 1);
+  await redis.progress("other", 2);
+  await watcher.seesPercentage("one", 1);
+  await watcher.seesPercentage("other", 2);
+  const lines = watcher.card("one").locator(".log li");
+  expect(await lines.count()).toBe(0);
+  await watcher.card("one").locator("summary").click();
+  await lines.filter({ hasText: "1 %, transcribing" }).waitFor();
+  await redis.progress("one", 3);
+  await lines.filter({ hasText: "3 %, transcribing" }).waitFor();
+  expect(await lines.filter({ hasText: "ConnectionChanged" }).count()).toBeGreaterThan(0);
+  expect(await lines.filter({ hasText: "2 %" }).count()).toBe(0);
+  await watcher.card("one").locator("summary").click();
+  await expect.poll(() => watcher.page.locator(".log li").count()).toBe(0);
+});
+
 test("two tabs see the same, and a job that began earlier is seen at once", async ({
   redis,
   watch,

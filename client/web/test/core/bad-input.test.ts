@@ -61,8 +61,8 @@ test("a message about a task that was watched until just now is no problem", asy
   expect(problems()).toEqual([]);
 });
 
-test("a socket that throws is one that gives no answer", async () => {
-  const { client, socket, sockets, problems } = setUp();
+test("a socket that throws is one that gives no answer, and later tokens are asked for", async () => {
+  const { client, socket, sockets, tokens, problems } = setUp();
   client.subscribe(TASK);
   socket().send = () => {
     throw new Error("closing");
@@ -71,6 +71,15 @@ test("a socket that throws is one that gives no answer", async () => {
   await vi.advanceTimersByTimeAsync(12_000);
   expect(problems()).toContain("NO_ANSWER");
   expect(sockets).toHaveLength(2);
+  await socket().open();
+  client.subscribe("43");
+  await vi.advanceTimersByTimeAsync(100);
+  expect(tokens).toHaveBeenCalledWith("43");
+  expect(
+    socket()
+      .heard("subscribe")
+      .map(({ taskId }) => taskId),
+  ).toEqual([TASK, "43"]);
 });
 
 test("a close in the middle of a message is one like any other", async () => {
