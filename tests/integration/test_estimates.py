@@ -172,11 +172,20 @@ def test_a_thousand_updates_a_second_make_no_more_estimates(loaded, db):
 
 def test_a_clock_that_is_set_back_or_forth_harms_nothing(db):
     work(db, 0, 30)
-    for jump in (-3600, 3600, 86400 * 365, 0):
+    for jump in (-3600, 3600, 3600 * 23, 0):
         for second in range(20):
             update(db, 40 + jump + second, 30 + second)
             assert 1 <= seconds_left(db) < 400
     assert estimate(db)["payload"]["confidence"] <= 1
+
+
+def test_after_a_clock_that_was_a_year_ahead_they_begin_anew(db):
+    """What is more than a day ahead is nobody's n: the task has a new run then."""
+    work(db, 0, 30)
+    ahead = update(db, 86400 * 365, 31)
+    again = work(db, 31, 60)
+    assert again.split("-")[0] != ahead.split("-")[0]
+    assert 1 <= seconds_left(db) < 400
 
 
 def test_a_percentage_that_falls_harms_nothing(db):
