@@ -21,6 +21,7 @@
         ROW(REFUSED_ADDRESS_LIMIT, "reason=\"address_limit\"") \
         ROW(REFUSED_ORIGIN, "reason=\"origin\"") \
         ROW(REFUSED_HANDSHAKES, "reason=\"handshakes\"") \
+        ROW(REFUSED_PROXY_HEADER, "reason=\"proxy_header\"") \
     FAMILY(GAUGE, "progressd_accepting_paused", "Workers that have stopped accepting for a while.") \
         ROW(ACCEPTING_PAUSED, "") \
     FAMILY(GAUGE, "progressd_handshakes_in_flight", "Connections whose first request is not complete.") \

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/config/network.h"
 #include "broker/config/origin.h"
 #include "common/jwt_key.h"
 #include "common/log.h"
@@ -70,6 +71,7 @@ struct config {
     struct config_listeners listen;
     struct config_address admin_listen;
     struct config_certificates tls_certificates;
+    struct networks proxy_protocol_from;
     struct redis_url redis; /* of kind NONE: the supervisor runs one of its own */
     char *redis_prefix;     /* colon included */
     uint32_t workers;       /* at least 1: "0", one per core, has been counted */
@@ -84,7 +86,7 @@ struct config {
     char *web_root; /* NULL: no files are served */
 
     uint32_t max_connections; /* served, of a worker; main.c sees to it that descriptors suffice */
-    uint32_t max_connections_per_address; /* of a worker; 0: no limit */
+    uint32_t max_connections_per_address; /* of a worker; 0: no limit, settled by config_load */
     uint32_t max_handshakes;              /* in flight, of a worker */
     uint32_t max_subscriptions;           /* of a connection */
     uint32_t message_rate;                /* a client's requests a second: see allowance.h */

@@ -142,6 +142,10 @@ static int check_whole(struct config_loading *loading)
     return 0;
 }
 
+/* Clients of one address that a worker serves, once it knows their addresses: many people behind
+ * one office's address, and far less than a worker has room for. */
+#define PER_ADDRESS_BY_DEFAULT 1000
+
 static int resolve(struct config_loading *loading, char *const *environment)
 {
     struct config *config = loading->config;
@@ -149,6 +153,9 @@ static int resolve(struct config_loading *loading, char *const *environment)
     if (config->workers == 0) {
         unsigned cores = uv_available_parallelism();
         config->workers = cores < WORKERS_MAX ? cores : WORKERS_MAX;
+    }
+    if (config->max_connections_per_address == 0 && config->proxy_protocol_from.count > 0) {
+        config->max_connections_per_address = PER_ADDRESS_BY_DEFAULT;
     }
     int rc = resolve_state_dir(loading, environment);
     rc = rc ? rc : resolve_web_root(loading);

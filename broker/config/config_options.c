@@ -27,6 +27,11 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "Files (PEM) of a certificate with its chain, and of its key, which may stand in the\n"
      "same file. More of them: the option again, or separated by blanks; a client gets\n"
      "the first that is valid for the name it asks for, else the first.", "none"},
+    {"proxy-protocol-from", "NETWORKS", &config_type_networks, MEMBER(proxy_protocol_from), NULL,
+     NO_RANGE,
+     "Load balancers that begin each connection with a PROXY protocol header (version 1\n"
+     "or 2), as 192.0.2.0/24, separated by blanks: the client's address is the one that\n"
+     "they tell. From there a connection without it is refused.", "none"},
     {"admin-listen", "ADDR:PORT", &config_type_address_or_off, MEMBER(admin_listen),
      "127.0.0.1:8081", NO_RANGE,
      "Where metrics, health and status are; off: nowhere.", NULL},
@@ -80,8 +85,8 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "more closes one that is idle after its answer, or is told 503.", NULL},
     {"max-connections-per-address", "N", &config_type_count, MEMBER(max_connections_per_address),
      "0", {0, 10000000},
-     "Connections of a worker from one address; 0: no limit, as it must be behind a\n"
-     "load balancer, whose address all clients share.",
+     "Connections of a worker from one address; 0: 1000 with proxy-protocol-from, else\n"
+     "no limit, as it must be behind a load balancer whose address all clients share.",
      NULL},
     {"max-handshakes", "N", &config_type_count, MEMBER(max_handshakes), "1000", {1, 10000000},
      "Connections of a worker whose first request isn't complete. One more closes the\n"

@@ -209,6 +209,33 @@ static void listeners_write(const void *member, struct text *text)
 
 const struct config_type config_type_listeners = {.read = listeners_read, .write = listeners_write};
 
+static int networks_read(const struct config_range *range, const char *text, void *member,
+                         char *why)
+{
+    struct span fault;
+    int rc = networks_add(member, text, &fault);
+
+    return rc == NETWORK_INVALID
+               ? invalid(why, "must be networks like 192.0.2.0/24 or 2001:db8::/32, not %.*s",
+                         (int)fault.len, fault.at)
+               : rc;
+}
+
+static void networks_write_option(const void *member, struct text *text)
+{
+    networks_write(member, text);
+}
+
+static void networks_clear(void *member)
+{
+    networks_deinit(member);
+}
+
+const struct config_type config_type_networks = {.read = networks_read,
+                                                 .write = networks_write_option,
+                                                 .clear = networks_clear,
+                                                 .is_repeatable = true};
+
 /* ── Certificates ────────────────────────────────────────────────────────────────────────────── */
 
 static void certificates_clear(void *member)

@@ -33,6 +33,7 @@ struct config_type {
 
 /* The type of the member that an option has in struct config. */
 extern const struct config_type config_type_listeners;    /* struct config_listeners */
+extern const struct config_type config_type_networks;     /* struct networks */
 extern const struct config_type config_type_certificates; /* struct config_certificates */
 extern const struct config_type
     config_type_address_or_off;                         /* struct config_address, "off" allowed */

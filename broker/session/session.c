@@ -343,6 +343,18 @@ int session_open(struct session *session, int fd, const struct session_settings 
     return 0;
 }
 
+static void session_on_proxy_header(struct stream *stream, const struct proxy_header *header)
+{
+    struct session *session = session_of(CONTAINER_OF(stream, struct channel, stream));
+
+    events_of(session)->on_proxy_header(session, header);
+}
+
+int session_begin_proxy(struct session *session)
+{
+    return proxy_stream_begin(&session->channel.stream, session_on_proxy_header);
+}
+
 int session_begin_tls(struct session *session)
 {
     /* All sessions of a worker share the front's room, which they don't otherwise change. */

@@ -12,6 +12,7 @@
 #ifndef PROGRESSD_BROKER_SESSION_SESSION_H
 #define PROGRESSD_BROKER_SESSION_SESSION_H
 
+#include "broker/net/proxy_stream.h"
 #include "broker/session/front.h"
 #include "broker/session/poller.h"
 #include "broker/session/watcher.h"
@@ -26,6 +27,9 @@ enum session_admission {
 };
 
 struct session_events {
+    /* After session_begin_proxy(): the header, or NULL when there is none, and the session can only
+     * be cut off. */
+    void (*on_proxy_header)(struct session *session, const struct proxy_header *header);
     /* The first request begins to come. */
     void (*on_begun)(struct session *session);
     /* The first request is complete: whether the session is served. Comes at most once; the session
@@ -74,6 +78,7 @@ struct session {
         struct poll *poll;      /* when not; NULL: none under way */
     };
     uint8_t place; /* enum session_place; for the owner */
+    bool by_tls;   /* came to an address for TLS; for the owner */
     bool is_watching;
 };
 
@@ -90,6 +95,10 @@ bool session_is_idle(const struct session *session);
 /* Begins to close, within shutdown-timeout: a WebSocket with that code. A request under way is
  * answered first; who has just come has a second to send one. */
 void session_close(struct session *session, enum close_code code);
+
+/* The first bytes are a load balancer's, see proxy_stream.h; on_proxy_header comes. 0, or
+ * -ENOMEM. */
+int session_begin_proxy(struct session *session) MUST_CHECK;
 
 /* The client speaks TLS from the first byte on. 0, or -ENOMEM. */
 int session_begin_tls(struct session *session) MUST_CHECK;

@@ -1,5 +1,6 @@
 #include "broker/session/sessions.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
@@ -171,6 +172,49 @@ static struct sessions *sessions_of(struct session *session)
     return CONTAINER_OF(session->channel.settings, struct sessions, settings.channel);
 }
 
+/* What comes before the first request on a connection of `by_tls`. */
+static void begin_tls(struct sessions *sessions, struct session *session)
+{
+    if (session->by_tls && session_begin_tls(session) < 0) {
+        cut_off(sessions, session);
+    }
+}
+
+/* The connection is this address' from here on. 0 or -ENOMEM. */
+static int readdress(struct sessions *sessions, struct session *session,
+                     const struct proxy_header *header)
+{
+    struct sockaddr_in ip4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 ip6 = {.sin6_family = AF_INET6};
+
+    memcpy(&ip4.sin_addr, header->ip, 4);
+    memcpy(&ip6.sin6_addr, header->ip, 16);
+    struct address *address = address_enter(
+        sessions, header->ip_len == 4 ? (struct sockaddr *)&ip4 : (struct sockaddr *)&ip6);
+    if (!address) {
+        return -ENOMEM;
+    }
+    address_leave(sessions, session->address);
+    session->address = address;
+    return 0;
+}
+
+static void sessions_on_proxy_header(struct session *session, const struct proxy_header *header)
+{
+    struct sessions *sessions = sessions_of(session);
+
+    if (!header) {
+        metric_add(sessions->front->metrics, METRIC_REFUSED_PROXY_HEADER, 1);
+        log_event(LOG_WARN, MODULE,
+                  "a connection of proxy-protocol-from has no PROXY header, and is closed");
+        cut_off(sessions, session);
+    } else if (header->ip_len > 0 && readdress(sessions, session, header) < 0) {
+        cut_off(sessions, session);
+    } else {
+        begin_tls(sessions, session);
+    }
+}
+
 static void sessions_on_begun(struct session *session)
 {
     move(sessions_of(session), session, SESSION_BEGUN);
@@ -247,6 +291,7 @@ static void sessions_on_closed(struct session *session)
 }
 
 static const struct session_events session_events = {
+    .on_proxy_header = sessions_on_proxy_header,
     .on_begun = sessions_on_begun,
     .on_arrival = sessions_on_arrival,
     .on_request = sessions_on_request,
@@ -320,8 +365,14 @@ void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *p
         return;
     }
     count_in(sessions, session);
-    if (tls && session_begin_tls(session) < 0) {
-        session_abort(session);
+    session->by_tls = tls;
+    if (session->place == SESSION_GONE) {
+        return;
+    }
+    if (!networks_have(&sessions->front->config->proxy_protocol_from, peer)) {
+        begin_tls(sessions, session);
+    } else if (session_begin_proxy(session) < 0) {
+        cut_off(sessions, session);
     }
 }
 

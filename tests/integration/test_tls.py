@@ -3,7 +3,6 @@ import json
 import signal
 import socket
 import ssl
-import subprocess
 import tempfile
 import warnings
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.broker import Broker
+from support.certificates import make_certificate, trusting, trusting_all
 from support.deadline import eventually
 from support.http_client import HttpClient
 from support.job import Job
@@ -19,27 +19,6 @@ from support.ws_client import WsClient
 BOTH = "127.0.0.1:0 https://127.0.0.1:0"
 HANDSHAKES = 'progressd_tls_handshakes_total{result="%s"}'
 EXPIRY = "progressd_tls_certificate_expiry_timestamp_seconds"
-
-
-def make_certificate(folder, name, *alt_names, days=30):
-    """A certificate that signs itself, and its key, in one file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    chain, key = folder / f"{name}.crt", folder / f"{name}.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-keyout", key, "-out", chain, "-days", str(days), "-subj", f"/CN={name}",
-         "-addext", "subjectAltName=" + ",".join(alt_names)], check=True, capture_output=True)
-    both = folder / f"{name}.pem"
-    both.write_bytes(chain.read_bytes() + key.read_bytes())
-    both.chmod(0o600)
-    return both
-
-
-def trusting(*certificates):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for certificate in certificates:
-        context.load_verify_locations(certificate)
-    return context
 
 
 @pytest.fixture
@@ -59,12 +38,6 @@ def broker(place, redis, certificate):
     with Broker(place / "broker", redis.url, listen=BOTH,
                 options=["--tls-certificate", certificate]) as server:
         yield server
-
-
-def trusting_all():
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def raw(address, timeout=20):
@@ -199,6 +172,7 @@ def start_refused(place, *options):
     server = Broker(place / "refused", listen=BOTH, options=options)
     server.launch()
     server.process.wait(20)
+    eventually(server.stderr, 20, "nothing was said")
     said = server.process.returncode, server.stderr()
     server.kill()
     return said

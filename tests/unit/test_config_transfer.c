@@ -33,6 +33,7 @@ static const char *unusual_value(const struct config_option *option)
         const char *value;
     } values[] = {
         {&config_type_listeners, "[::1]:9090 https://*:8443"},
+        {&config_type_networks, "192.0.2.0/24 2001:db8::/32"},
         {&config_type_certificates, "/a.pem /b.pem,/b.key"},
         {&config_type_address_or_off, "off"},
         {&config_type_redis, "redis://us%20er:p%40ss@[::1]:7000/0"},
