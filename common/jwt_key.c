@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
-#include <stdbool.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 
 #include "common/base64.h"
 #include "common/mem.h"
+#include "common/pem_key.h"
 
 #define KID_MAX 128
 
@@ -21,12 +22,16 @@
 
 static const struct {
     const char *name;
-    size_t secret_min; /* bytes: the size of the hash */
+    size_t secret_min; /* bytes: the size of the hash; 0: the key is no secret */
 } algorithms[] = {
-    [JWT_KEY_HS256] = {"HS256", 32},
-    [JWT_KEY_HS384] = {"HS384", 48},
-    [JWT_KEY_HS512] = {"HS512", 64},
+    [JWT_KEY_HS256] = {"HS256", 32}, [JWT_KEY_HS384] = {"HS384", 48},
+    [JWT_KEY_HS512] = {"HS512", 64}, [JWT_KEY_RS256] = {"RS256", 0},
+    [JWT_KEY_RS384] = {"RS384", 0},  [JWT_KEY_RS512] = {"RS512", 0},
+    [JWT_KEY_PS256] = {"PS256", 0},  [JWT_KEY_ES256] = {"ES256", 0},
+    [JWT_KEY_ES384] = {"ES384", 0},  [JWT_KEY_ES512] = {"ES512", 0},
+    [JWT_KEY_EDDSA] = {"EdDSA", 0},
 };
+_Static_assert(ARRAY_LEN(algorithms) == JWT_KEY_ALGORITHMS, "each algorithm has a name");
 
 const char *jwt_key_algorithm_name(enum jwt_key_algorithm algorithm)
 {
@@ -152,6 +157,19 @@ static int check_secret(const struct jwt_key *key, char *why)
     return 0;
 }
 
+static int check_pem(const struct jwt_key *key, enum jwt_key_use use, char *why)
+{
+    const struct span pem = {(const char *)key->secret, key->secret_len};
+    EVP_PKEY *parsed = NULL;
+
+    if (key->secret_len > JWT_KEY_SECRET_MAX) {
+        return jwt_key_invalid(why, "the key is longer than %d bytes", JWT_KEY_SECRET_MAX);
+    }
+    int rc = pem_key_read(pem, key->algorithm, use, &parsed, why);
+    EVP_PKEY_free(parsed);
+    return rc == PEM_KEY_INVALID ? JWT_KEY_INVALID : rc;
+}
+
 static bool kid_is_valid(const char *kid, size_t len)
 {
     if (len == 0 || len > KID_MAX) {
@@ -183,10 +201,13 @@ static int read_algorithm(const char *name, size_t len, struct jwt_key *key, cha
             return 0;
         }
     }
-    return jwt_key_invalid(why, "ALG must be HS256, HS384 or HS512");
+    return jwt_key_invalid(why,
+                           "ALG must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, "
+                           "ES256, ES384, ES512 and EdDSA");
 }
 
-static int jwt_key_read_parts(const char *text, struct jwt_key *key, char *why)
+static int jwt_key_read_parts(const char *text, enum jwt_key_use use, struct jwt_key *key,
+                              char *why)
 {
     const char *colon = strchr(text, ':');
     const char *algorithm = text;
@@ -210,13 +231,17 @@ static int jwt_key_read_parts(const char *text, struct jwt_key *key, char *why)
     const char *source = colon + 1;
     rc = strncmp(source, "base64:", 7) == 0 ? read_base64(source + 7, key, why)
                                             : jwt_key_read_file(source, key, why);
-    return rc ? rc : check_secret(key, why);
+    if (rc) {
+        return rc;
+    }
+    return jwt_key_is_shared(key->algorithm) ? check_secret(key, why) : check_pem(key, use, why);
 }
 
-int jwt_key_read(const char *text, struct jwt_key *ret_key, char why[JWT_KEY_WHY_SIZE])
+int jwt_key_read(const char *text, enum jwt_key_use use, struct jwt_key *ret_key,
+                 char why[JWT_KEY_WHY_SIZE])
 {
     struct jwt_key key = {0};
-    int rc = jwt_key_read_parts(text, &key, why);
+    int rc = jwt_key_read_parts(text, use, &key, why);
 
     if (rc) {
         jwt_key_deinit(&key);

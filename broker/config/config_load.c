@@ -242,7 +242,7 @@ int config_ensure_key(struct config *config, bool *ret_made, struct text *messag
     if (!key) {
         return -ENOMEM;
     }
-    rc = jwt_key_read(source, key, why);
+    rc = jwt_key_read(source, JWT_KEY_CHECKS, key, why);
     if (rc) {
         mem_free(key);
         text_printf(message, "%s: %s\n", path, rc == JWT_KEY_INVALID ? why : strerror(-rc));

@@ -61,9 +61,10 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "How long a task stays watched after its last subscriber left.", NULL},
 
     {"jwt-key", "[KID=]ALG:SOURCE", &config_type_keys, MEMBER(jwt_keys), NULL, NO_RANGE,
-     "A key that tokens are checked with. ALG is HS256, HS384 or HS512; SOURCE a file\n"
-     "with the secret, or base64:DATA. More keys: the option again, or separated by\n"
-     "spaces.", "on loopback a key is made in the state directory, else one must be given"},
+     "A key that tokens are checked with. ALG is HS256, HS384 or HS512, and SOURCE a\n"
+     "file with the secret; or ALG is RS256, RS384, RS512, PS256, ES256, ES384, ES512 or\n"
+     "EdDSA, and SOURCE a file with the public key in PEM; or SOURCE is base64:DATA.\n"
+     "More keys: the option again, or separated by spaces.", "on loopback a key is made in the state directory, else one must be given"},
     {"jwt-issuer", "NAME", &config_type_text, MEMBER(jwt_issuer), NULL, NO_RANGE,
      "What the claim `iss` of each token must be.", "not checked"},
     {"jwt-audience", "NAME", &config_type_text, MEMBER(jwt_audience), NULL, NO_RANGE,

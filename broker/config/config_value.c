@@ -381,7 +381,7 @@ static int read_key(const char *word, size_t len, struct config_keys *keys, char
     if (!copy) {
         return -ENOMEM;
     }
-    int rc = jwt_key_read(copy, &key, why);
+    int rc = jwt_key_read(copy, JWT_KEY_CHECKS, &key, why);
     explicit_bzero(copy, len);
     if (rc) {
         return rc == JWT_KEY_INVALID ? CONFIG_INVALID : rc;
@@ -407,7 +407,15 @@ static int keys_read(const struct config_range *range, const char *text, void *m
     return 0;
 }
 
-/* The files that the words name: who may read them. */
+/* Whether the word is a key whose file must not be read by everybody. */
+static bool word_is_secret(const char *colon, const char *text)
+{
+    const char *equals = memchr(text, '=', (size_t)(colon - text));
+
+    return strncmp(equals ? equals + 1 : text, "HS", 2) == 0;
+}
+
+/* The files with secrets that the words name: who may read them. */
 static void keys_judge(const char *text, const char *where, struct text *message)
 {
     for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
@@ -417,7 +425,8 @@ static void keys_judge(const char *text, const char *where, struct text *message
 
         snprintf(path, sizeof(path), "%.*s", colon ? (int)(text + len - colon - 1) : 0,
                  colon ? colon + 1 : "");
-        if (strncmp(path, "base64:", 7) != 0 && secret_file_judge(path, why) > 0) {
+        if (colon && word_is_secret(colon, text) && strncmp(path, "base64:", 7) != 0 &&
+            secret_file_judge(path, why) > 0) {
             text_printf(message, "%s: %s %s\n", where, path, why);
         }
         explicit_bzero(path, sizeof(path));

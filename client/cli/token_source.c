@@ -35,6 +35,32 @@ static int default_key(const struct token_settings *settings, char *source, size
     return 0;
 }
 
+static jwt_alg_t algorithm_of(const struct jwt_key *key)
+{
+    switch (key->algorithm) {
+    case JWT_KEY_HS256:
+        return JWT_ALG_HS256;
+    case JWT_KEY_HS384:
+        return JWT_ALG_HS384;
+    case JWT_KEY_HS512:
+        return JWT_ALG_HS512;
+    case JWT_KEY_RS256:
+        return JWT_ALG_RS256;
+    case JWT_KEY_RS384:
+        return JWT_ALG_RS384;
+    case JWT_KEY_RS512:
+        return JWT_ALG_RS512;
+    case JWT_KEY_ES256:
+        return JWT_ALG_ES256;
+    case JWT_KEY_ES384:
+        return JWT_ALG_ES384;
+    case JWT_KEY_ES512:
+        return JWT_ALG_ES512;
+    default: /* libjwt has no others */
+        return JWT_ALG_NONE;
+    }
+}
+
 static int token_source_read_key(struct token_source *source, char *why)
 {
     const struct token_settings *settings = &source->settings;
@@ -46,7 +72,8 @@ static int token_source_read_key(struct token_source *source, char *why)
             return rc;
         }
     }
-    int rc = jwt_key_read(settings->key ? settings->key : made, &source->key, reason);
+    int rc =
+        jwt_key_read(settings->key ? settings->key : made, JWT_KEY_SIGNS, &source->key, reason);
     if (rc == JWT_KEY_INVALID) {
         snprintf(why, TOKEN_WHY_SIZE, "%s%s", reason,
                  settings->key ? ""
@@ -55,6 +82,12 @@ static int token_source_read_key(struct token_source *source, char *why)
         return TOKEN_SOURCE_UNUSABLE;
     }
     source->has_key = rc == 0;
+    if (rc == 0 && algorithm_of(&source->key) == JWT_ALG_NONE) {
+        snprintf(why, TOKEN_WHY_SIZE, "tokens are not made with %s here: take an HS, RS or ES key",
+                 jwt_key_algorithm_name(source->key.algorithm));
+        jwt_key_deinit(&source->key);
+        return TOKEN_SOURCE_UNUSABLE;
+    }
     return rc;
 }
 
@@ -91,19 +124,6 @@ bool token_source_renews(const struct token_source *source)
 }
 
 /* ── Tokens ──────────────────────────────────────────────────────────────────────────────────── */
-
-static jwt_alg_t algorithm_of(const struct jwt_key *key)
-{
-    switch (key->algorithm) {
-    case JWT_KEY_HS256:
-        return JWT_ALG_HS256;
-    case JWT_KEY_HS384:
-        return JWT_ALG_HS384;
-    case JWT_KEY_HS512:
-        return JWT_ALG_HS512;
-    }
-    return JWT_ALG_NONE;
-}
 
 static void write_claim(struct text *text, const char *name, const char *value)
 {

@@ -11,6 +11,7 @@
 #include "broker/auth/token_parts.h"
 #include "common/base64.h"
 #include "common/mem.h"
+#include "tests/support/signing_key.h"
 
 #define SPAN(text) ((struct span){text, strlen(text)})
 #define NOW 1700000000
@@ -469,4 +470,99 @@ Test(auth, running_out_of_memory_is_returned)
     cr_assert_eq(auth_cached(auth), 0);
     auth_free(auth);
     auth_free(NULL);
+}
+
+/* ── Public keys, and confusion of algorithms ────────────────────────────────────────────────── */
+
+static const char *late_verdict;
+
+static void on_checked(struct auth_check *check, const struct auth_verdict *verdict)
+{
+    late_verdict = verdict->rc == 0 ? ACCEPTED : auth_failure_name(verdict->why);
+}
+
+/* As verdict(), with the loop's turn that it may take. */
+static const char *verdict_in_time(struct auth *auth, struct loop *loop, const char *text)
+{
+    struct auth_check check;
+    struct token *token = NULL;
+    enum auth_failure why;
+
+    auth_check_init(&check, on_checked);
+    int rc = auth_verify(auth, SPAN(text), seconds(NOW), &check, &token, &why);
+    token_unref(token);
+    if (rc != AUTH_LATER) {
+        return rc == 0 ? ACCEPTED : auth_failure_name(why);
+    }
+    late_verdict = NULL;
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    cr_assert_not_null(late_verdict);
+    return late_verdict;
+}
+
+#define LONG_CLAIMS "{\"exp\":253402300000,\"tasks\":[\"42\"]}"
+
+/* A token whose header says `said`, signed with the pair as `way` has it: with a shared secret the
+ * public key's text, as the attack on careless checkers goes. */
+static const char *confused_token(EVP_PKEY *pair, const char *said, int way)
+{
+    static char token[8192];
+    static const char *const hashes[] = {"SHA256", "SHA384", "SHA512"};
+    char header[64], pem[PEM_MAX];
+
+    snprintf(header, sizeof(header), "{\"alg\":\"%s\"}", said);
+    if (way > JWT_KEY_HS512) {
+        signing_key_token(pair, way, header, LONG_CLAIMS, token);
+        return token;
+    }
+    signing_key_public_pem(pair, pem);
+    return sign(header, LONG_CLAIMS, hashes[way], pem);
+}
+
+static void check_confusion(enum jwt_key_algorithm own)
+{
+    EVP_PKEY *pair = signing_key_new(own);
+    char pem[PEM_MAX];
+    struct loop loop;
+
+    signing_key_public_pem(pair, pem);
+    struct jwt_key keys[] = {key(NULL, own, (uint8_t *)pem)};
+    struct config config = with_keys(keys, 1);
+    cr_assert_eq(loop_open(&loop, NULL), 0);
+    struct auth *auth = auth_new(&config, &loop);
+    for (int way = 0; way < JWT_KEY_ALGORITHMS; way++) {
+        const char *own_name = jwt_key_algorithm_name(own), *name = jwt_key_algorithm_name(way);
+
+        cr_expect_str_eq(verdict_in_time(auth, &loop, confused_token(pair, name, way)),
+                         way == (int)own ? ACCEPTED : "algorithm", "%s as %s", name, own_name);
+        cr_expect_str_eq(verdict_in_time(auth, &loop, confused_token(pair, own_name, way)),
+                         way == (int)own ? ACCEPTED : "signature", "%s said to be %s", name,
+                         own_name);
+    }
+    cr_expect_str_eq(verdict_in_time(auth, &loop, confused_token(pair, "none", own)), "algorithm");
+    auth_free(auth);
+    loop_close(&loop);
+    loop_run(&loop);
+    EVP_PKEY_free(pair);
+}
+
+Test(auth, no_algorithm_passes_for_another_in_any_pairing)
+{
+    for (int own = JWT_KEY_RS256; own < JWT_KEY_ALGORITHMS; own++) {
+        check_confusion(own);
+    }
+}
+
+Test(auth, a_shared_secret_takes_no_signature_of_a_pair)
+{
+    for (int way = JWT_KEY_RS256; way < JWT_KEY_ALGORITHMS; way++) {
+        struct auth *auth = simple_auth();
+        EVP_PKEY *pair = signing_key_new(way);
+
+        cr_expect_str_eq(verdict(auth, confused_token(pair, jwt_key_algorithm_name(way), way), NOW),
+                         "algorithm");
+        cr_expect_str_eq(verdict(auth, confused_token(pair, "HS256", way), NOW), "signature");
+        EVP_PKEY_free(pair);
+        auth_free(auth);
+    }
 }

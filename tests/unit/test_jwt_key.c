@@ -8,6 +8,7 @@
 
 #include "common/jwt_key.h"
 #include "common/mem.h"
+#include "tests/support/signing_key.h"
 
 static char directory[] = "/tmp/test_jwt_key.XXXXXX";
 static char path[64];
@@ -43,7 +44,7 @@ static const char *refusal(const char *text)
     struct jwt_key key;
 
     strcpy(why, "accepted");
-    int rc = jwt_key_read(text, &key, why);
+    int rc = jwt_key_read(text, JWT_KEY_CHECKS, &key, why);
     if (rc == 0) {
         jwt_key_deinit(&key);
         return "accepted";
@@ -63,7 +64,7 @@ Test(jwt_key, a_file_holds_the_secret_and_line_ends_at_its_end_are_not_part_of_i
 
     write_file(SECRET_32 "\r\n\n", 35);
     snprintf(text, sizeof(text), "main=HS256:%s", path);
-    cr_assert_eq(jwt_key_read(text, &key, why), 0);
+    cr_assert_eq(jwt_key_read(text, JWT_KEY_CHECKS, &key, why), 0);
     cr_assert_str_eq(key.kid, "main");
     cr_assert_eq(key.algorithm, JWT_KEY_HS256);
     cr_assert_eq(key.secret_len, 32);
@@ -77,13 +78,14 @@ Test(jwt_key, a_secret_may_stand_in_the_text_in_both_alphabets)
     struct jwt_key key;
     char why[JWT_KEY_WHY_SIZE];
 
-    cr_assert_eq(jwt_key_read("HS256:base64:" BASE64_32, &key, why), 0);
+    cr_assert_eq(jwt_key_read("HS256:base64:" BASE64_32, JWT_KEY_CHECKS, &key, why), 0);
     cr_assert_null(key.kid);
     cr_assert_eq(key.secret_len, 32);
     cr_assert_arr_eq(key.secret, SECRET_32, 32);
     jwt_key_deinit(&key);
-    cr_assert_eq(
-        jwt_key_read("HS256:base64:____________________________________________", &key, why), 0);
+    cr_assert_eq(jwt_key_read("HS256:base64:____________________________________________",
+                              JWT_KEY_CHECKS, &key, why),
+                 0);
     cr_assert_eq(key.secret_len, 33);
     cr_assert_eq(key.secret[32], 0xff);
     jwt_key_deinit(&key);
@@ -156,6 +158,8 @@ Test(jwt_key, a_text_of_another_form_is_refused)
                                         "hs256:base64:" BASE64_32,
                                         "none:base64:" BASE64_32,
                                         "RS256:base64:" BASE64_32,
+                                        "EdDSA:base64:" BASE64_32,
+                                        "HS1:base64:" BASE64_32,
                                         "HS2567:base64:" BASE64_32,
                                         "=HS256:base64:" BASE64_32,
                                         "a b=HS256:base64:" BASE64_32,
@@ -179,12 +183,120 @@ Test(jwt_key, a_written_key_reads_the_same)
         struct text text = TEXT_EMPTY;
         char why[JWT_KEY_WHY_SIZE];
 
-        cr_assert_eq(jwt_key_read(texts[i], &key, why), 0);
+        cr_assert_eq(jwt_key_read(texts[i], JWT_KEY_CHECKS, &key, why), 0);
         jwt_key_write(&key, &text);
         cr_assert_str_eq(text.data, texts[i]);
         text_deinit(&text);
         jwt_key_deinit(&key);
     }
+}
+
+/* ── Keys in PEM ─────────────────────────────────────────────────────────────────────────────── */
+
+/* What is said about a PEM text as a key of that algorithm. */
+static const char *pem_refusal(const char *algorithm, const char *pem)
+{
+    char text[128];
+
+    write_file(pem, strlen(pem));
+    snprintf(text, sizeof(text), "%s:%s", algorithm, path);
+    return refusal(text);
+}
+
+Test(jwt_key, a_public_key_is_taken_by_the_algorithms_of_its_kind_alone)
+{
+    static const struct {
+        const char *kind, *taken;
+    } cases[] = {
+        {"RSA", "RS256 RS384 RS512 PS256"},
+        {"EC-P-256", "ES256"},
+        {"EC-P-384", "ES384"},
+        {"EC-P-521", "ES512"},
+        {"ED25519", "EdDSA"},
+        {"ED448", "EdDSA"},
+        {"EC-secp256k1", ""},
+        {"X25519", ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        EVP_PKEY *pair = signing_key_of(cases[i].kind);
+        char pem[PEM_MAX];
+
+        signing_key_public_pem(pair, pem);
+        for (int algorithm = 0; algorithm < JWT_KEY_ALGORITHMS; algorithm++) {
+            const char *name = jwt_key_algorithm_name(algorithm);
+            const char *why = pem_refusal(name, pem);
+
+            cr_expect_eq(strcmp(why, "accepted") == 0, strstr(cases[i].taken, name) != NULL,
+                         "%s with %s: %s", cases[i].kind, name, why);
+        }
+        EVP_PKEY_free(pair);
+    }
+}
+
+Test(jwt_key, what_is_no_public_key_is_refused_in_plain_words)
+{
+    EVP_PKEY *pair = signing_key_of("EC-P-256"), *small = EVP_RSA_gen(1024);
+    char pem[PEM_MAX];
+
+    signing_key_private_pem(pair, pem);
+    cr_expect_not_null(strstr(pem_refusal("ES256", pem), "it is a private key"));
+    signing_key_public_pem(pair, pem);
+    cr_expect_str_eq(pem_refusal("ES384", pem), "ES384 needs a key on the curve P-384");
+    cr_expect_str_eq(pem_refusal("RS256", pem), "RS256 needs an RSA key");
+    cr_expect_str_eq(pem_refusal("EdDSA", pem), "EdDSA needs an Ed25519 or Ed448 key");
+    pem[60] = '!';
+    cr_expect_not_null(strstr(pem_refusal("ES256", pem), "no public key"));
+    signing_key_public_pem(small, pem);
+    cr_expect_str_eq(pem_refusal("RS256", pem),
+                     "the RSA key has 1024 bits; RS256 needs at least 2048 (RFC 7518, 3.3)");
+    cr_expect_not_null(strstr(pem_refusal("PS256", pem), "1024 bits"));
+    cr_expect_not_null(
+        strstr(pem_refusal("RS256", "-----BEGIN CERTIFICATE-----\n"), "openssl x509"));
+    cr_expect_not_null(strstr(pem_refusal("RS256", "-----BEGIN RSA PUBLIC KEY-----\n"), "PKCS#1"));
+    cr_expect_not_null(strstr(pem_refusal("RS256", SECRET_32), "needs a key in PEM"));
+    cr_expect_not_null(strstr(pem_refusal("ES256", ""), "needs a key in PEM"));
+    EVP_PKEY_free(pair);
+    EVP_PKEY_free(small);
+}
+
+Test(jwt_key, signing_needs_the_private_key)
+{
+    EVP_PKEY *pair = signing_key_of("EC-P-256");
+    char pem[PEM_MAX], text[128], why[JWT_KEY_WHY_SIZE];
+    struct jwt_key key;
+
+    snprintf(text, sizeof(text), "ES256:%s", path);
+    signing_key_private_pem(pair, pem);
+    write_file(pem, strlen(pem));
+    cr_assert_eq(jwt_key_read(text, JWT_KEY_SIGNS, &key, why), 0);
+    jwt_key_deinit(&key);
+    signing_key_public_pem(pair, pem);
+    write_file(pem, strlen(pem));
+    cr_assert_eq(jwt_key_read(text, JWT_KEY_SIGNS, &key, why), JWT_KEY_INVALID);
+    cr_assert_not_null(strstr(why, "no private key"));
+    EVP_PKEY_free(pair);
+}
+
+Test(jwt_key, a_written_public_key_reads_the_same)
+{
+    EVP_PKEY *pair = signing_key_of("EC-P-256");
+    char pem[PEM_MAX], source[128], why[JWT_KEY_WHY_SIZE];
+    struct text text = TEXT_EMPTY;
+    struct jwt_key key;
+
+    signing_key_public_pem(pair, pem);
+    write_file(pem, strlen(pem));
+    snprintf(source, sizeof(source), "k=ES256:%s", path);
+    cr_assert_eq(jwt_key_read(source, JWT_KEY_CHECKS, &key, why), 0);
+    jwt_key_write(&key, &text);
+    jwt_key_deinit(&key);
+    cr_assert_eq(jwt_key_read(text.data, JWT_KEY_CHECKS, &key, why), 0);
+    cr_assert_eq(key.algorithm, JWT_KEY_ES256);
+    cr_assert_eq(strncmp((char *)key.secret, pem, key.secret_len), 0);
+    jwt_key_deinit(&key);
+    text_deinit(&text);
+    EVP_PKEY_free(pair);
 }
 
 Test(jwt_key, a_made_file_is_private_random_and_fit_for_use)
@@ -221,8 +333,8 @@ Test(jwt_key, running_out_of_memory_is_returned)
 
     for (unsigned n = 1; n <= 2; n++) {
         mem_fail_nth(n);
-        cr_assert_eq(jwt_key_read("a=HS256:base64:" BASE64_32, &key, why), -ENOMEM);
+        cr_assert_eq(jwt_key_read("a=HS256:base64:" BASE64_32, JWT_KEY_CHECKS, &key, why), -ENOMEM);
     }
     mem_fail_nth(1);
-    cr_assert_eq(jwt_key_read("HS256:/dev/null", &key, why), -ENOMEM);
+    cr_assert_eq(jwt_key_read("HS256:/dev/null", JWT_KEY_CHECKS, &key, why), -ENOMEM);
 }

@@ -4,6 +4,7 @@
 
 #include "broker/auth/signature.h"
 #include "common/mem.h"
+#include "tests/support/signing_key.h"
 
 #define SPAN(text) ((struct span){text, sizeof(text) - 1})
 
@@ -64,4 +65,73 @@ Test(signature, running_out_of_memory_is_returned)
     mem_fail_nth(1);
     cr_assert_eq(signature_key_new(&key, &parsed), -ENOMEM);
     signature_key_free(NULL);
+}
+
+/* ── Public keys ─────────────────────────────────────────────────────────────────────────────── */
+
+static struct signature_key *public_key(EVP_PKEY *pair, enum jwt_key_algorithm algorithm)
+{
+    char pem[PEM_MAX];
+    struct signature_key *parsed = NULL;
+
+    signing_key_public_pem(pair, pem);
+    const struct jwt_key key = {NULL, algorithm, (uint8_t *)pem, strlen(pem)};
+    cr_assert_eq(signature_key_new(&key, &parsed), 0);
+    cr_assert(signature_is_slow(parsed));
+    return parsed;
+}
+
+/* A signature is right as it is, and with any bit of any eighth byte changed it isn't. */
+static void check_signature(const struct signature_key *key, uint8_t *signature, size_t len)
+{
+    const struct span span = {(char *)signature, len};
+
+    for (int twice = 0; twice < 2; twice++) {
+        cr_assert_eq(signature_check(key, SPAN(RFC_TEXT), span), 0);
+    }
+    cr_assert_eq(signature_check(key, SPAN(RFC_TEXT "x"), span), SIGNATURE_WRONG);
+    for (size_t i = 0; i < len; i += 8) {
+        signature[i] ^= 1;
+        cr_assert_eq(signature_check(key, SPAN(RFC_TEXT), span), SIGNATURE_WRONG, "byte %zu", i);
+        signature[i] ^= 1;
+    }
+    for (size_t wrong = 0; wrong < len; wrong += 7) {
+        cr_assert_eq(signature_check(key, SPAN(RFC_TEXT), (struct span){span.at, wrong}),
+                     SIGNATURE_WRONG);
+    }
+    signature[len] = 0;
+    cr_assert_eq(signature_check(key, SPAN(RFC_TEXT), (struct span){span.at, len + 1}),
+                 SIGNATURE_WRONG);
+    memset(signature, 0, len);
+    cr_assert_eq(signature_check(key, SPAN(RFC_TEXT), span), SIGNATURE_WRONG, "all zeros");
+}
+
+Test(signature, every_algorithm_with_a_public_key_tells_right_from_wrong)
+{
+    for (int algorithm = JWT_KEY_RS256; algorithm < JWT_KEY_ALGORITHMS; algorithm++) {
+        EVP_PKEY *pair = signing_key_new(algorithm);
+        struct signature_key *key = public_key(pair, algorithm);
+        uint8_t signature[SIGNATURE_MAX];
+        const size_t len =
+            signing_key_sign(pair, algorithm, RFC_TEXT, sizeof(RFC_TEXT) - 1, signature);
+
+        check_signature(key, signature, len);
+        signature_key_free(key);
+        EVP_PKEY_free(pair);
+    }
+}
+
+Test(signature, another_pairs_signature_is_wrong)
+{
+    EVP_PKEY *pair = signing_key_new(JWT_KEY_ES256), *other = signing_key_new(JWT_KEY_ES256);
+    struct signature_key *key = public_key(pair, JWT_KEY_ES256);
+    uint8_t signature[SIGNATURE_MAX];
+    const size_t len =
+        signing_key_sign(other, JWT_KEY_ES256, RFC_TEXT, sizeof(RFC_TEXT) - 1, signature);
+
+    cr_assert_eq(signature_check(key, SPAN(RFC_TEXT), (struct span){(char *)signature, len}),
+                 SIGNATURE_WRONG);
+    signature_key_free(key);
+    EVP_PKEY_free(pair);
+    EVP_PKEY_free(other);
 }
