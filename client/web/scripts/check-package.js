@@ -2,7 +2,7 @@
 // against its types as bundlers (`bundler`), Node (`node16`) and TypeScript's older default (`node10`)
 // resolve them.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 
@@ -32,6 +32,18 @@ try {
         const link = join(project, "node_modules", name);
         mkdirSync(dirname(link), { recursive: true });
         symlinkSync(resolve("node_modules", name), link);
+    }
+
+    const entry = (name) =>
+        readFileSync(join(project, "node_modules/@progressd/client/dist", name), "utf8");
+    if (!entry("react/index.js").startsWith('"use client";')) {
+        throw new Error("the React entry doesn't say that it is for the client");
+    }
+    const shared = files
+        .map(({ path }) => path)
+        .filter((path) => /dist\/shared-.*\.js$/.test(path));
+    if (shared.length !== 1 || /[.?]_\w{2}/.test(entry(shared[0].slice("dist/".length)))) {
+        throw new Error(`not one module with short names for all entries: ${shared}`);
     }
 
     writeFileSync(

@@ -4,15 +4,15 @@ const BOUND_MS = 16_000;
 /** Pauses between attempts: each drawn from zero to a bound that doubles ("full jitter"). */
 export class Backoff {
   /** The attempts that were paused for. */
-  attempts = 0;
+  _attempts = 0;
 
   /** The next pause in milliseconds: at most 1 s, then 2 s, 4 s, and so on up to 16 s. */
-  next(): number {
-    return Math.random() * Math.min(FIRST_MS * 2 ** this.attempts++, BOUND_MS);
+  _next(): number {
+    return Math.random() * Math.min(FIRST_MS * 2 ** this._attempts++, BOUND_MS);
   }
 
   /** Begins again with the first pause. */
-  reset(): void {
-    this.attempts = 0;
+  _reset(): void {
+    this._attempts = 0;
   }
 }

@@ -70,11 +70,11 @@ export class ProgressClient extends ProgressEventTarget {
     this.#memory = new TransportMemory(String(url));
     const tokens = (this.#tokens = new Tokens(options.token));
     const owner = {
-      tokens,
-      revOf: (taskId: string) => this.#tasks.get(taskId)?.state.rev ?? null,
-      onProblem: (problem: Problem) => this.#report(problem),
-      onRefused: (taskId: string, code: string, message: string, isRetried: boolean) =>
-        this.#tasks.change(taskId, (task) => task.refuse({ code, message, isRetried })),
+      _tokens: tokens,
+      _revOf: (taskId: string) => this.#tasks._get(taskId)?._state.rev ?? null,
+      _onProblem: (problem: Problem) => this.#report(problem),
+      _onRefused: (taskId: string, code: string, message: string, isRetried: boolean) =>
+        this.#tasks._change(taskId, (task) => task._refuse({ code, message, isRetried })),
     };
     this.#tasks = new Tasks(
       (type, detail) => this.#emit(type, detail),
@@ -83,26 +83,26 @@ export class ProgressClient extends ProgressEventTarget {
     this.#connection = new Connection(
       () => new (options.WebSocket ?? globalThis.WebSocket)(webSocketUrl(url)),
       {
-        onOpen: () => this.#subscriptions.opened(this.#tasks.ids()),
-        onMessage: (message) => this.#received(message),
-        onProblem: owner.onProblem,
-        onSlow: () => this.#update(),
-        onClosed: (code, cause) => this.#closed(code, cause),
+        _onOpen: () => this.#subscriptions._opened(this.#tasks._ids()),
+        _onMessage: (message) => this.#received(message),
+        _onProblem: owner._onProblem,
+        _onSlow: () => this.#update(),
+        _onClosed: (code, cause) => this.#closed(code, cause),
       },
     );
     this.#subscriptions = new Subscriptions({
       ...owner,
-      send: (message) => this.#connection.send(message),
-      onOverflow: () => this.#update(),
-      onUnanswered: () => this.#connection.replace(),
+      _send: (message) => this.#connection._send(message),
+      _onOverflow: () => this.#update(),
+      _onUnanswered: () => this.#connection._replace(),
     });
     this.#poller = new Poller({
       ...owner,
-      stateUrl: (taskId) => stateUrl(url, taskId),
-      fetch: options.fetch ?? ((...request) => globalThis.fetch(...request)),
-      onAnswer: (taskId, answer, isNewest) => this.#polled(taskId, answer, isNewest),
-      onFailed: (taskId) => {
-        this.#tasks.change(taskId, (task) => task.unconfirm());
+      _stateUrl: (taskId) => stateUrl(url, taskId),
+      _fetch: options.fetch ?? ((...request) => globalThis.fetch(...request)),
+      _onAnswer: (taskId, answer, isNewest) => this.#polled(taskId, answer, isNewest),
+      _onFailed: (taskId) => {
+        this.#tasks._change(taskId, (task) => task._unconfirm());
         this.#update();
       },
     });
@@ -132,17 +132,17 @@ export class ProgressClient extends ProgressEventTarget {
       return () => {};
     }
     const watcher = { ...options }; // the same options may be given twice
-    this.#tasks.watch(taskId, watcher);
+    this.#tasks._watch(taskId, watcher);
     if (isTaskId(taskId)) {
-      this.#subscriptions.add(taskId);
+      this.#subscriptions._add(taskId);
     } else {
       const refusal = { code: "INVALID_TASK_ID", message: "not a task id" };
-      this.#tasks.change(taskId, (task) => task.refuse(refusal));
+      this.#tasks._change(taskId, (task) => task._refuse(refusal));
     }
     this.#update();
     const stop = () => {
       signal?.removeEventListener("abort", stop);
-      if (this.#tasks.get(taskId)?.watchers.delete(watcher)) {
+      if (this.#tasks._get(taskId)?._watchers.delete(watcher)) {
         setTimeout(() => this.#forget(taskId), LINGER_MS);
       }
     };
@@ -152,7 +152,7 @@ export class ProgressClient extends ProgressEventTarget {
 
   /** What is known of a task; undefined if nobody watches it. The same object until it changes. */
   getState(taskId: string): TaskState | undefined {
-    return this.#tasks.get(taskId)?.state;
+    return this.#tasks._get(taskId)?._state;
   }
 
   /**
@@ -160,13 +160,13 @@ export class ProgressClient extends ProgressEventTarget {
    * may have begun anew. What comes of it comes as events.
    */
   refresh(taskId: string): void {
-    const refusal = this.#tasks.get(taskId)?.state.refusal;
-    if (isTaskId(taskId) && this.#tasks.change(taskId, (task) => task.reopen())) {
+    const refusal = this.#tasks._get(taskId)?._state.refusal;
+    if (isTaskId(taskId) && this.#tasks._change(taskId, (task) => task._reopen())) {
       if (refusal) {
-        this.#tokens.renew(taskId);
+        this.#tokens._renew(taskId);
       }
       this.#update();
-      this.#subscriptions.refresh(taskId);
+      this.#subscriptions._refresh(taskId);
     }
   }
 
@@ -188,21 +188,21 @@ export class ProgressClient extends ProgressEventTarget {
 
   /** Sets going what should run as things stand, and stops what shouldn't. */
   #update(): void {
-    const wanted = this.#enabled ? this.#tasks.unsettled() : [];
+    const wanted = this.#enabled ? this.#tasks._unsettled() : [];
     if (wanted.length > 0) {
       this.#stopWaking ??= watchForWaking((online) => this.#woken(online));
-      if (this.#connection.phase === "off") {
-        this.#connection.start(this.#memory.isBlocked);
+      if (this.#connection._phase === "off") {
+        this.#connection._start(this.#memory._isBlocked);
       }
-    } else if (this.#connection.phase !== "off") {
+    } else if (this.#connection._phase !== "off") {
       this.#stopWaking?.();
       this.#stopWaking = null;
-      this.#connection.stop();
+      this.#connection._stop();
       this.#disconnected();
     }
-    const { overflow } = this.#subscriptions;
-    this.#poller.follow(
-      this.#connection.phase === "blocked" || this.#connection.isSlow
+    const { _overflow: overflow } = this.#subscriptions;
+    this.#poller._follow(
+      this.#connection._phase === "blocked" || this.#connection._isSlow
         ? wanted
         : overflow.size === 0
           ? []
@@ -216,20 +216,20 @@ export class ProgressClient extends ProgressEventTarget {
   }
 
   #statusNow(): ConnectionStatus {
-    switch (this.#connection.phase) {
+    switch (this.#connection._phase) {
       case "off":
         return "idle";
       case "live":
         return "live";
       case "connecting":
-        return isOffline() ? "offline" : this.#poller.isAnswered ? "polling" : "reconnecting";
+        return isOffline() ? "offline" : this.#poller._isAnswered ? "polling" : "reconnecting";
       case "blocked":
-        return isOffline() || this.#poller.failing ? "offline" : "polling";
+        return isOffline() || this.#poller._failing ? "offline" : "polling";
     }
   }
 
   #report(problem: Problem): void {
-    this.#warnings.give(problem);
+    this.#warnings._give(problem);
     this.#emit("ProblemReported", problem);
   }
 
@@ -240,16 +240,16 @@ export class ProgressClient extends ProgressEventTarget {
     } else if ("task" in message) {
       const { type, taskId } = message.task;
       // All right if it was watched until just now.
-      if (!this.#tasks.receive(message.task) && !this.#subscriptions.knows(taskId)) {
+      if (!this.#tasks._receive(message.task) && !this.#subscriptions._knows(taskId)) {
         this.#report({ code: "WRONG_TASK", message: type, taskId });
       }
     } else if ("server" in message) {
       this.#told(message.server);
     }
     if ("task" in message || ("server" in message && message.server.type === "subscribed")) {
-      if (this.#connection.phase !== "live") {
-        this.#connection.confirm();
-        this.#memory.isBlocked = false;
+      if (this.#connection._phase !== "live") {
+        this.#connection._confirm();
+        this.#memory._isBlocked = false;
         this.#update();
       }
     }
@@ -258,27 +258,27 @@ export class ProgressClient extends ProgressEventTarget {
   #told(message: ServerMessage): void {
     const { type, taskId, payload } = message;
     if (type === "reconnect") {
-      this.#connection.stayAwayFor(payload.afterMs);
+      this.#connection._stayAwayFor(payload.afterMs);
     } else if (type === "subscribed") {
       const stages = readStages(payload.stages);
-      this.#tasks.change(taskId, (task) => task.answered(payload.rev, stages));
+      this.#tasks._change(taskId, (task) => task._answered(payload.rev, stages));
     } else if (type === "refused") {
       const { code, message } = payload;
       this.#report({ code, message, taskId });
     }
-    this.#subscriptions.receive(message);
+    this.#subscriptions._receive(message);
   }
 
   #polled(taskId: string, answer: PolledState | null | "unchanged", isNewest: boolean): void {
     if (answer === "unchanged") {
-      this.#tasks.change(taskId, (task) => task.confirm());
+      this.#tasks._change(taskId, (task) => task._confirm());
     } else {
-      answer?.problems.forEach((problem) => this.#report(problem));
-      this.#tasks.polled(taskId, answer, isNewest);
+      answer?._problems.forEach((problem) => this.#report(problem));
+      this.#tasks._polled(taskId, answer, isNewest);
     }
-    const { phase, isSlow } = this.#connection;
-    if ((phase === "blocked" || isSlow) && !this.#memory.isBlocked) {
-      this.#memory.isBlocked = true;
+    const { _phase: phase, _isSlow: isSlow } = this.#connection;
+    if ((phase === "blocked" || isSlow) && !this.#memory._isBlocked) {
+      this.#memory._isBlocked = true;
     }
     this.#update();
   }
@@ -288,15 +288,15 @@ export class ProgressClient extends ProgressEventTarget {
     const code = forbidden ? "FORBIDDEN" : "CONNECTION_LOST";
     const message = `closed with ${closeCode}`;
     this.#report({ code, message, closeCode, cause });
-    for (const taskId of forbidden ? this.#tasks.unsettled() : []) {
-      this.#tasks.change(taskId, (task) => task.refuse({ code, message }));
+    for (const taskId of forbidden ? this.#tasks._unsettled() : []) {
+      this.#tasks._change(taskId, (task) => task._refuse({ code, message }));
     }
     if (closeCode === CLOSE_UNAUTHORIZED) {
-      this.#subscriptions.retireTokens();
-      this.#connection.waitFor(this.#tokenThere());
+      this.#subscriptions._retireTokens();
+      this.#connection._waitFor(this.#tokenThere());
     }
-    if (this.#connection.phase === "blocked") {
-      this.#warnings.give({ code: "BLOCKED", message });
+    if (this.#connection._phase === "blocked") {
+      this.#warnings._give({ code: "BLOCKED", message });
     }
     this.#disconnected();
     this.#update();
@@ -304,32 +304,32 @@ export class ProgressClient extends ProgressEventTarget {
 
   /** Settles when there is a token to subscribe with, or can't be one now. */
   #tokenThere(): Promise<void> {
-    const taskIds = this.#tasks.unsettled();
+    const taskIds = this.#tasks._unsettled();
     return new Promise((resolve) => {
       const done = () => resolve();
-      this.#tokens.request({ taskIds, give: done, fail: done });
+      this.#tokens._request({ _taskIds: taskIds, _give: done, _fail: done });
     });
   }
 
   #disconnected(): void {
-    this.#subscriptions.closed();
-    for (const taskId of this.#tasks.ids()) {
-      this.#tasks.change(taskId, (task) => task.unconfirm());
+    this.#subscriptions._closed();
+    for (const taskId of this.#tasks._ids()) {
+      this.#tasks._change(taskId, (task) => task._unconfirm());
     }
   }
 
   #woken(online: boolean): void {
-    this.#connection.wake(online);
-    this.#poller.now();
+    this.#connection._wake(online);
+    this.#poller._now();
     this.#update();
   }
 
   /** Forgets a task, unless somebody watches it. */
   #forget(taskId: string): void {
-    if (this.#tasks.get(taskId)?.watchers.size === 0) {
-      this.#tasks.forget(taskId);
-      this.#tokens.forget(taskId);
-      this.#subscriptions.remove(taskId);
+    if (this.#tasks._get(taskId)?._watchers.size === 0) {
+      this.#tasks._forget(taskId);
+      this.#tokens._forget(taskId);
+      this.#subscriptions._remove(taskId);
       this.#update();
     }
   }

@@ -40,23 +40,23 @@ export class Connection {
   #isSlow = false;
 
   /**
-   * @param open begins to connect; it may throw
-   * @param events what each socket tells; `onClosed` comes when the next phase has begun
+   * @param _open begins to connect; it may throw
+   * @param _events what each socket tells; `onClosed` comes when the next phase has begun
    */
   constructor(
-    private readonly open: () => WebSocketLike,
-    private readonly events: SocketEvents & {
+    private readonly _open: () => WebSocketLike,
+    private readonly _events: SocketEvents & {
       /** There is no connection of use yet, although there should be. */
-      onSlow(): void;
+      _onSlow(): void;
     },
   ) {}
 
-  get phase(): Phase {
+  get _phase(): Phase {
     return this.#phase;
   }
 
   /** The first connection takes its time. */
-  get isSlow(): boolean {
+  get _isSlow(): boolean {
     return this.#isSlow && this.#phase === "connecting";
   }
 
@@ -65,31 +65,31 @@ export class Connection {
    *
    * @param isBlocked it is known to be blocked
    */
-  start(isBlocked: boolean): void {
+  _start(isBlocked: boolean): void {
     if (this.#phase !== "off") {
       return;
     }
-    this.#backoff.reset();
+    this.#backoff._reset();
     this.#isSlow = false;
     if (isBlocked) {
       this.#phase = "blocked";
-      this.#pause.set(BLOCKED_PAUSE_MS, () => this.#connect());
+      this.#pause._set(BLOCKED_PAUSE_MS, () => this.#connect());
     } else {
       this.#phase = "connecting";
-      this.#slow.set(SLOW_MS, () => {
+      this.#slow._set(SLOW_MS, () => {
         this.#isSlow = true;
-        this.events.onSlow();
+        this._events._onSlow();
       });
       this.#connect();
     }
   }
 
   /** None is wanted any more: closes it. No event follows. */
-  stop(): void {
-    this.#pause.clear();
-    this.#stable.clear();
-    this.#slow.clear();
-    this.#socket?.close();
+  _stop(): void {
+    this.#pause._clear();
+    this.#stable._clear();
+    this.#slow._clear();
+    this.#socket?._close();
     this.#socket = null;
     this.#afterMs = null;
     this.#awaited = null;
@@ -97,12 +97,12 @@ export class Connection {
     this.#phase = "off";
   }
 
-  send(message: ClientMessage): void {
-    this.#socket?.send(message);
+  _send(message: ClientMessage): void {
+    this.#socket?._send(message);
   }
 
   /** Doesn't connect again before the promise has settled. */
-  waitFor(awaited: Promise<unknown>): void {
+  _waitFor(awaited: Promise<unknown>): void {
     this.#awaited = awaited;
     const go = () => {
       if (this.#awaited === awaited) {
@@ -116,22 +116,22 @@ export class Connection {
   }
 
   /** The connection leaves requests without an answer: takes another one. */
-  replace(): void {
-    this.#socket?.giveUp("NO_ANSWER", "requests without an answer");
+  _replace(): void {
+    this.#socket?._giveUp("NO_ANSWER", "requests without an answer");
   }
 
   /** The server serves what the connection is for. */
-  confirm(): void {
+  _confirm(): void {
     if (this.#socket && this.#phase !== "live") {
-      this.#stable.set(STABLE_MS, () => this.#backoff.reset());
-      this.#slow.clear();
+      this.#stable._set(STABLE_MS, () => this.#backoff._reset());
+      this.#slow._clear();
       this.#isSlow = false;
       this.#phase = "live";
     }
   }
 
   /** The server will close the connection, and wants it back not before `afterMs` milliseconds. */
-  stayAwayFor(afterMs: number): void {
+  _stayAwayFor(afterMs: number): void {
     this.#afterMs = Math.min(afterMs, AFTER_MAX_MS);
   }
 
@@ -141,13 +141,13 @@ export class Connection {
    *
    * @param again all attempts are there again
    */
-  wake(again: boolean): void {
+  _wake(again: boolean): void {
     if (again && this.#phase !== "blocked") {
-      this.#backoff.reset();
+      this.#backoff._reset();
     }
-    this.#socket?.check();
-    if (this.#pause.running && !this.#toldToWait) {
-      this.#pause.clear();
+    this.#socket?._check();
+    if (this.#pause._running && !this.#toldToWait) {
+      this.#pause._clear();
       this.#connect();
     }
   }
@@ -158,9 +158,9 @@ export class Connection {
       return;
     }
     try {
-      this.#socket = new Socket(this.open(), {
-        ...this.events,
-        onClosed: (code) => this.#closed(code),
+      this.#socket = new Socket(this._open(), {
+        ...this._events,
+        _onClosed: (code) => this.#closed(code),
       });
     } catch (cause) {
       this.#closed(ABNORMAL, cause);
@@ -169,16 +169,16 @@ export class Connection {
 
   #closed(code: number, cause?: unknown): void {
     this.#socket = null;
-    this.#stable.clear();
-    this.#isSlow ||= this.#slow.running;
-    this.#slow.clear();
+    this.#stable._clear();
+    this.#isSlow ||= this.#slow._running;
+    this.#slow._clear();
     const toldMs = this.#afterMs;
     this.#afterMs = null;
     this.#toldToWait = toldMs !== null;
-    const isBlocked = toldMs === null && this.#backoff.attempts >= ATTEMPTS_MAX;
+    const isBlocked = toldMs === null && this.#backoff._attempts >= ATTEMPTS_MAX;
     this.#phase = isBlocked ? "blocked" : "connecting";
-    const pause = isBlocked ? BLOCKED_PAUSE_MS : (toldMs ?? 0) + this.#backoff.next();
-    this.#pause.set(pause, () => this.#connect());
-    this.events.onClosed(code, cause);
+    const pause = isBlocked ? BLOCKED_PAUSE_MS : (toldMs ?? 0) + this.#backoff._next();
+    this.#pause._set(pause, () => this.#connect());
+    this._events._onClosed(code, cause);
   }
 }

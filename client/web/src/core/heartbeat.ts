@@ -9,39 +9,39 @@ export class Heartbeat {
   readonly #pong = new Timer();
 
   /**
-   * @param sendPing sends a ping with a timestamp, in milliseconds since 1970
-   * @param onDead no pong came within 10 s; the heartbeat has stopped
+   * @param _sendPing sends a ping with a timestamp, in milliseconds since 1970
+   * @param _onDead no pong came within 10 s; the heartbeat has stopped
    */
   constructor(
-    private readonly sendPing: (timestamp: number) => void,
-    private readonly onDead: () => void,
+    private readonly _sendPing: (timestamp: number) => void,
+    private readonly _onDead: () => void,
   ) {}
 
   /** Begins: the first ping goes out 30 s from now. */
-  start(): void {
-    this.#ping.set(PING_EVERY_MS, () => this.check());
+  _start(): void {
+    this.#ping._set(PING_EVERY_MS, () => this._check());
   }
 
   /** Pings now, unless a pong is being waited for. */
-  check(): void {
-    this.start();
-    if (this.#pong.running) {
+  _check(): void {
+    this._start();
+    if (this.#pong._running) {
       return;
     }
-    this.#pong.set(PONG_WITHIN_MS, () => {
-      this.stop();
-      this.onDead();
+    this.#pong._set(PONG_WITHIN_MS, () => {
+      this._stop();
+      this._onDead();
     });
-    this.sendPing(Date.now());
+    this._sendPing(Date.now());
   }
 
   /** A pong came. */
-  pong(): void {
-    this.#pong.clear();
+  _pong(): void {
+    this.#pong._clear();
   }
 
-  stop(): void {
-    this.#ping.clear();
-    this.#pong.clear();
+  _stop(): void {
+    this.#ping._clear();
+    this.#pong._clear();
   }
 }

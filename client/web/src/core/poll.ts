@@ -10,41 +10,48 @@ export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
 /** What a poll needs to know. */
 export interface PollRequest {
-  readonly fetch: Fetch;
+  readonly _fetch: Fetch;
   /** Gives the address; it may throw. */
-  readonly url: () => string;
-  readonly taskId: string;
-  readonly token: string;
+  readonly _url: () => string;
+  readonly _taskId: string;
+  readonly _token: string;
   /** What is held of the task; the answer is `unchanged` while that is current. */
-  readonly rev: string | null;
+  readonly _rev: string | null;
   /** Gives the poll up. */
-  readonly signal: AbortSignal;
+  readonly _signal: AbortSignal;
 }
 
 /** The state of a task as an answer holds it. */
 export interface PolledState {
-  readonly rev: string;
-  readonly stages: readonly StageEntry[];
-  readonly messages: readonly TaskMessage[];
+  readonly _rev: string;
+  readonly _stages: readonly StageEntry[];
+  readonly _messages: readonly TaskMessage[];
   /** What is wrong in it: it was left out. */
-  readonly problems: readonly Problem[];
+  readonly _problems: readonly Problem[];
 }
 
 /** What came of a poll. */
 export interface PollResult {
   /** The state; null if the task has none; left out if there was no such answer. */
-  readonly answer?: PolledState | null | "unchanged";
+  readonly _answer?: PolledState | null | "unchanged";
   /** Why there is no answer. */
-  readonly problem?: Problem;
+  readonly _problem?: Problem;
   /** The server understood and said no, with this status. */
-  readonly refusedWith?: number;
+  readonly _refusedWith?: number;
   /** The pause that the server asked for, in milliseconds; 0 or NaN if it asked for none. */
-  readonly afterMs?: number;
+  readonly _afterMs?: number;
 }
 
 /** Asks once. */
 export async function poll(request: PollRequest): Promise<PollResult> {
-  const { fetch, url, taskId, token, rev, signal } = request;
+  const {
+    _fetch: fetch,
+    _url: url,
+    _taskId: taskId,
+    _token: token,
+    _rev: rev,
+    _signal: signal,
+  } = request;
   try {
     const response = await fetch(url(), {
       headers: {
@@ -57,15 +64,15 @@ export async function poll(request: PollRequest): Promise<PollResult> {
     const { status } = response;
     const afterMs = Number(response.headers.get("Retry-After")) * 1000;
     if (status === 304 && rev !== null) {
-      return { answer: "unchanged", afterMs };
+      return { _answer: "unchanged", _afterMs: afterMs };
     }
     const body: unknown = JSON.parse(await response.text());
     return {
       ...(status === 200 ? readState(taskId, body) : readError(taskId, status, body)),
-      afterMs,
+      _afterMs: afterMs,
     };
   } catch (cause) {
-    return { problem: { code: "POLL_FAILED", message: String(cause), taskId, cause } };
+    return { _problem: { code: "POLL_FAILED", message: String(cause), taskId, cause } };
   }
 }
 
@@ -90,7 +97,14 @@ function readState(taskId: string, body: unknown): PollResult {
     }
   }
   const stages = readStages(body.stages);
-  return { answer: { rev: body.rev as string, stages, messages, problems } };
+  return {
+    _answer: {
+      _rev: body.rev as string,
+      _stages: stages,
+      _messages: messages,
+      _problems: problems,
+    },
+  };
 }
 
 function readError(taskId: string, status: number, body: unknown): PollResult {
@@ -99,5 +113,7 @@ function readError(taskId: string, status: number, body: unknown): PollResult {
     throw new Error(`status ${status}`);
   }
   const problem = { code: error.code, message: String(error.message), taskId };
-  return error.code === "TASK_NOT_FOUND" ? { answer: null } : { problem, refusedWith: status };
+  return error.code === "TASK_NOT_FOUND"
+    ? { _answer: null }
+    : { _problem: problem, _refusedWith: status };
 }

@@ -15,22 +15,22 @@ const PAUSE_MAX_MS = 60_000;
 
 /** What the poller needs of its owner. */
 export interface PollerOwner {
-  readonly fetch: Fetch;
+  readonly _fetch: Fetch;
   /** Where to ask; may throw. */
-  stateUrl(taskId: string): string;
-  readonly tokens: Tokens;
+  _stateUrl(taskId: string): string;
+  readonly _tokens: Tokens;
   /** What is held of the task. */
-  revOf(taskId: string): string | null;
+  _revOf(taskId: string): string | null;
   /**
    * The server answered: with another state, with null if it has none, or that nothing changed.
    * `isNewest` if nothing was learnt of the task since it was asked.
    */
-  onAnswer(taskId: string, answer: PolledState | null | "unchanged", isNewest: boolean): void;
+  _onAnswer(taskId: string, answer: PolledState | null | "unchanged", isNewest: boolean): void;
   /** The server can't be reached, or doesn't answer sensibly. */
-  onFailed(taskId: string): void;
+  _onFailed(taskId: string): void;
   /** The server doesn't let us watch the task; never, or, if it is `retried`, not now. */
-  onRefused(taskId: string, code: string, message: string, isRetried: boolean): void;
-  onProblem(problem: Problem): void;
+  _onRefused(taskId: string, code: string, message: string, isRetried: boolean): void;
+  _onProblem(problem: Problem): void;
 }
 
 export class Poller {
@@ -39,41 +39,41 @@ export class Poller {
   #polls = 0;
   readonly #queue: (() => Promise<void>)[] = [];
 
-  constructor(private readonly owner: PollerOwner) {}
+  constructor(private readonly _owner: PollerOwner) {}
 
   /** No task was answered lately, and there was time to. */
-  get failing(): boolean {
+  get _failing(): boolean {
     const loops = [...this.#loops.values()];
-    return loops.length > 0 && loops.every((loop) => loop.failing === true);
+    return loops.length > 0 && loops.every((loop) => loop._failing === true);
   }
 
   /** A task was answered lately. */
-  get isAnswered(): boolean {
-    return [...this.#loops.values()].some((loop) => loop.failing === false);
+  get _isAnswered(): boolean {
+    return [...this.#loops.values()].some((loop) => loop._failing === false);
   }
 
   /** Polls these tasks, and no others. */
-  follow(taskIds: readonly string[]): void {
+  _follow(taskIds: readonly string[]): void {
     const wanted = new Set(taskIds);
     for (const [taskId, loop] of [...this.#loops]) {
       if (!wanted.has(taskId)) {
         this.#loops.delete(taskId);
-        loop.stop();
+        loop._stop();
       }
     }
     for (const taskId of taskIds) {
       if (!this.#loops.has(taskId)) {
-        const loop = new PollLoop(taskId, this.owner, (poll) => this.#enqueue(poll));
+        const loop = new PollLoop(taskId, this._owner, (poll) => this.#enqueue(poll));
         this.#loops.set(taskId, loop);
-        loop.now();
+        loop._now();
       }
     }
   }
 
   /** Doesn't wait for the ends of the pauses. */
-  now(): void {
+  _now(): void {
     for (const loop of this.#loops.values()) {
-      loop.now();
+      loop._now();
     }
   }
 
@@ -96,7 +96,7 @@ export class Poller {
 /** The polls of one task, one after the other. */
 class PollLoop {
   /** The last poll failed; null before the end of the first. */
-  failing: boolean | null = null;
+  _failing: boolean | null = null;
   /** Ends the pause, or the waiting for an answer. */
   readonly #timer = new Timer();
   readonly #backoff = new Backoff();
@@ -105,34 +105,34 @@ class PollLoop {
   #asking: AbortController | null = null;
   #stopped = false;
 
-  /** @param enqueue calls back when there is a turn for a poll */
+  /** @param _enqueue calls back when there is a turn for a poll */
   constructor(
-    private readonly taskId: string,
-    private readonly owner: PollerOwner,
-    private readonly enqueue: (poll: () => Promise<void>) => void,
+    private readonly _taskId: string,
+    private readonly _owner: PollerOwner,
+    private readonly _enqueue: (poll: () => Promise<void>) => void,
   ) {}
 
   /** Polls at once, unless an answer is being waited for. */
-  now(): void {
+  _now(): void {
     if (!this.#isPolling) {
-      this.#timer.clear();
+      this.#timer._clear();
       void this.#poll();
     }
   }
 
-  stop(): void {
+  _stop(): void {
     this.#stopped = true;
-    this.#timer.clear();
+    this.#timer._clear();
     this.#asking?.abort();
   }
 
   async #poll(): Promise<void> {
-    const { taskId, owner } = this;
+    const { _taskId: taskId, _owner: owner } = this;
     this.#isPolling = true;
     try {
-      const token = await owner.tokens.get(taskId);
+      const token = await owner._tokens._get(taskId);
       await new Promise<void>((resolve) =>
-        this.enqueue(async () => {
+        this._enqueue(async () => {
           if (!this.#stopped) {
             await this.#ask(token);
           }
@@ -142,62 +142,66 @@ class PollLoop {
     } catch (cause) {
       if (!this.#stopped) {
         const message = String(cause);
-        this.#rest(this.#take({ problem: { code: "TOKEN_FAILED", message, taskId, cause } }, ""));
+        this.#rest(this.#take({ _problem: { code: "TOKEN_FAILED", message, taskId, cause } }, ""));
       }
     }
     this.#isPolling = false;
   }
 
   async #ask(token: string): Promise<void> {
-    const { taskId, owner } = this;
+    const { _taskId: taskId, _owner: owner } = this;
     const asking = (this.#asking = new AbortController());
-    this.#timer.set(ANSWER_WITHIN_MS, () => asking.abort());
-    const rev = owner.revOf(taskId);
+    this.#timer._set(ANSWER_WITHIN_MS, () => asking.abort());
+    const rev = owner._revOf(taskId);
     const result = await poll({
-      fetch: owner.fetch,
-      url: () => owner.stateUrl(taskId),
-      taskId,
-      token,
-      rev,
-      signal: asking.signal,
+      _fetch: owner._fetch,
+      _url: () => owner._stateUrl(taskId),
+      _taskId: taskId,
+      _token: token,
+      _rev: rev,
+      _signal: asking.signal,
     });
     if (!this.#stopped) {
-      this.#rest(this.#take(result, token, owner.revOf(taskId) === rev), result.afterMs);
+      this.#rest(this.#take(result, token, owner._revOf(taskId) === rev), result._afterMs);
     }
   }
 
   /** Waits until the next poll: for as long as the server said, if it did. */
   #rest(isAnswered: boolean, afterMs = 0): void {
-    const own = isAnswered ? PAUSE_MS : PAUSE_MIN_MS + this.#backoff.next();
+    const own = isAnswered ? PAUSE_MS : PAUSE_MIN_MS + this.#backoff._next();
     const pause = Math.min(Math.max(afterMs || own, PAUSE_MIN_MS), PAUSE_MAX_MS);
-    const untilToken = this.owner.tokens.pauseFor(this.taskId);
-    this.#timer.set(Math.max(pause, untilToken), () => this.now());
+    const untilToken = this._owner._tokens._pauseFor(this._taskId);
+    this.#timer._set(Math.max(pause, untilToken), () => this._now());
   }
 
   /** Hands on what came of a poll; returns whether there was an answer. */
-  #take({ answer, problem, refusedWith }: PollResult, token: string, isNewest = false): boolean {
-    const { taskId, owner } = this;
-    const { tokens } = owner;
+  #take(
+    { _answer: answer, _problem: problem, _refusedWith: refusedWith }: PollResult,
+    token: string,
+    isNewest = false,
+  ): boolean {
+    const { _taskId: taskId, _owner: owner } = this;
+    const { _tokens: tokens } = owner;
     if (problem) {
-      owner.onProblem(problem);
+      owner._onProblem(problem);
     }
-    this.failing = answer === undefined;
+    this._failing = answer === undefined;
     if (answer !== undefined) {
-      this.#backoff.reset();
-      tokens.accepted(taskId);
-      owner.onAnswer(taskId, answer, isNewest);
+      this.#backoff._reset();
+      tokens._accepted(taskId);
+      owner._onAnswer(taskId, answer, isNewest);
       return true;
     }
     if (refusedWith === 401) {
-      tokens.refused(token, taskId);
+      tokens._refused(token, taskId);
     }
     const isRetried = refusedWith !== 400 && refusedWith !== 403;
     const isOfToken = refusedWith === 401 || problem?.code === "TOKEN_FAILED";
-    if (problem && (!isRetried || (isOfToken && tokens.failures(taskId) > 1))) {
-      owner.onRefused(taskId, problem.code, problem.message, isRetried);
+    if (problem && (!isRetried || (isOfToken && tokens._failures(taskId) > 1))) {
+      owner._onRefused(taskId, problem.code, problem.message, isRetried);
     }
     if (isRetried) {
-      owner.onFailed(taskId);
+      owner._onFailed(taskId);
     }
     return false;
   }

@@ -1,7 +1,7 @@
 /** The two parts of a rev: the run it belongs to, and its place in the order of a task's revs. */
 export interface Rev {
-  readonly run: string;
-  readonly n: number;
+  readonly _run: string;
+  readonly _n: number;
 }
 
 const FORM = /^([0-9a-z]{1,13})-([0-9]{1,16})$/;
@@ -9,5 +9,5 @@ const FORM = /^([0-9a-z]{1,13})-([0-9]{1,16})$/;
 /** Takes a rev apart; null if the text isn't one. */
 export function parseRev(text: unknown): Rev | null {
   const parts = typeof text === "string" ? FORM.exec(text) : null;
-  return parts ? { run: parts[1]!, n: Number(parts[2]) } : null;
+  return parts ? { _run: parts[1]!, _n: Number(parts[2]) } : null;
 }

@@ -7,14 +7,14 @@ export class ServerClock {
   #offset = 0;
 
   /** A message came as it was made: now. Returns when that is, in milliseconds since 1970. */
-  madeNow(n: number): number {
+  _madeNow(n: number): number {
     const now = Date.now();
     this.#offset = now - n / 1000;
     return now;
   }
 
   /** When a message was made that may have waited since: not later than now. */
-  madeAt(n: number): number {
+  _madeAt(n: number): number {
     return Math.min(Date.now(), n / 1000 + this.#offset);
   }
 }

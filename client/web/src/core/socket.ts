@@ -21,11 +21,11 @@ export type WebSocketConstructor = new (url: string) => WebSocketLike;
 
 /** What a socket tells its owner. */
 export interface SocketEvents {
-  onOpen(): void;
-  onMessage(message: Parsed): void;
-  onProblem(problem: Problem): void;
+  _onOpen(): void;
+  _onMessage(message: Parsed): void;
+  _onProblem(problem: Problem): void;
   /** The last event: it is closed, or was given up; with a close code (RFC 6455, 7.4). */
-  onClosed(code: number, cause?: unknown): void;
+  _onClosed(code: number, cause?: unknown): void;
 }
 
 /** Closed without a close frame (RFC 6455, 7.1.5). */
@@ -35,39 +35,39 @@ const ANSWER_WITHIN_MS = 10_000;
 /** One WebSocket, from connecting to its end: text in, messages out, with a heartbeat. */
 export class Socket {
   readonly #heartbeat = new Heartbeat(
-    (timestamp) => this.send({ type: "ping", timestamp }),
-    () => this.giveUp("NO_PONG", "no pong in 10 s"),
+    (timestamp) => this._send({ type: "ping", timestamp }),
+    () => this._giveUp("NO_PONG", "no pong in 10 s"),
   );
   readonly #answer = new Timer();
   #open = false;
   #ended = false;
 
   /**
-   * @param socket one that is connecting
-   * @param events what it tells
+   * @param _socket one that is connecting
+   * @param _events what it tells
    */
   constructor(
-    private readonly socket: WebSocketLike,
-    private readonly events: SocketEvents,
+    private readonly _socket: WebSocketLike,
+    private readonly _events: SocketEvents,
   ) {
-    socket.onopen = () => {
+    _socket.onopen = () => {
       this.#open = true;
-      this.#answer.clear();
-      this.#heartbeat.start();
-      events.onOpen();
+      this.#answer._clear();
+      this.#heartbeat._start();
+      _events._onOpen();
     };
-    socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onerror = () => {}; // says nothing that onclose doesn't
-    socket.onclose = ({ code }) => this.#end(typeof code === "number" ? code : ABNORMAL);
+    _socket.onmessage = ({ data }) => this.#receive(data);
+    _socket.onerror = () => {}; // says nothing that onclose doesn't
+    _socket.onclose = ({ code }) => this.#end(typeof code === "number" ? code : ABNORMAL);
     this.#expectAnswer();
   }
 
   /** Sends a message, to which there must be an answer; does nothing while it isn't open. */
-  send(message: ClientMessage): void {
+  _send(message: ClientMessage): void {
     if (this.#open && !this.#ended) {
       this.#expectAnswer();
       try {
-        this.socket.send(JSON.stringify(message));
+        this._socket.send(JSON.stringify(message));
       } catch {
         // It is closing, and will say so; or there is no answer in time.
       }
@@ -75,56 +75,56 @@ export class Socket {
   }
 
   /** Pings at once, to find out whether the server is still there. */
-  check(): void {
+  _check(): void {
     if (this.#open) {
-      this.#heartbeat.check();
+      this.#heartbeat._check();
     }
   }
 
   /** Closes. No event follows. */
-  close(): void {
+  _close(): void {
     if (!this.#ended) {
       this.#detach();
-      this.socket.close(CLOSE_NORMAL);
+      this._socket.close(CLOSE_NORMAL);
     }
   }
 
   /** It is of no use: closes it, and doesn't wait for a close handshake that may never come. */
-  giveUp(code: Problem["code"], message: string): void {
+  _giveUp(code: Problem["code"], message: string): void {
     if (!this.#ended) {
-      this.events.onProblem({ code, message });
-      this.socket.close();
+      this._events._onProblem({ code, message });
+      this._socket.close();
       this.#end(ABNORMAL);
     }
   }
 
   #receive(data: unknown): void {
-    this.#answer.clear();
+    this.#answer._clear();
     const message = parseMessage(data);
     if ("pong" in message) {
-      this.#heartbeat.pong();
+      this.#heartbeat._pong();
     } else {
-      this.events.onMessage(message);
+      this._events._onMessage(message);
     }
   }
 
   /** Is given up unless the server opens it, or says something, within 10 s. */
   #expectAnswer(): void {
-    this.#answer.set(ANSWER_WITHIN_MS, () => this.giveUp("NO_ANSWER", "no answer in 10 s"));
+    this.#answer._set(ANSWER_WITHIN_MS, () => this._giveUp("NO_ANSWER", "no answer in 10 s"));
   }
 
   #end(code: number): void {
     if (!this.#ended) {
       this.#detach();
-      this.events.onClosed(code);
+      this._events._onClosed(code);
     }
   }
 
   #detach(): void {
     this.#ended = true;
-    this.#heartbeat.stop();
-    this.#answer.clear();
-    const { socket } = this;
+    this.#heartbeat._stop();
+    this.#answer._clear();
+    const { _socket: socket } = this;
     socket.onopen = socket.onmessage = socket.onclose = null;
   }
 }

@@ -24,31 +24,31 @@ const GATHER_MS = 10;
 
 /** What the subscriptions need of their owner. */
 export interface SubscriptionsOwner {
-  readonly tokens: Tokens;
-  send(message: ClientMessage): void;
+  readonly _tokens: Tokens;
+  _send(message: ClientMessage): void;
   /** What is held of the task, to resume from. */
-  revOf(taskId: string): string | null;
-  onProblem(problem: Problem): void;
+  _revOf(taskId: string): string | null;
+  _onProblem(problem: Problem): void;
   /** The server doesn't let us watch the task; never, or, if it is `retried`, not now. */
-  onRefused(taskId: string, code: string, message: string, isRetried: boolean): void;
+  _onRefused(taskId: string, code: string, message: string, isRetried: boolean): void;
   /** The server watches no more tasks on this connection than it does. */
-  onOverflow(): void;
+  _onOverflow(): void;
   /** The server leaves requests without an answer. */
-  onUnanswered(): void;
+  _onUnanswered(): void;
 }
 
 /** One task's subscription. */
 interface Subscription {
   /** Waits for the end of a pause, or for an answer. */
-  readonly timer: Timer;
+  readonly _timer: Timer;
   /** The token that it was asked for with. */
-  token: string | null;
-  isAsked: boolean;
-  isConfirmed: boolean;
+  _token: string | null;
+  _isAsked: boolean;
+  _isConfirmed: boolean;
   /** It waits for its token. */
-  isWaiting: boolean;
+  _isWaiting: boolean;
   /** How many requests in a row had no answer. */
-  unanswered: number;
+  _unanswered: number;
 }
 
 export class Subscriptions {
@@ -67,26 +67,26 @@ export class Subscriptions {
   /** The server knows no messages about several tasks. */
   #isSingle = false;
 
-  constructor(private readonly owner: SubscriptionsOwner) {}
+  constructor(private readonly _owner: SubscriptionsOwner) {}
 
   /** Those that the server had no room for: they have to be asked about in another way. */
-  get overflow(): ReadonlySet<string> {
+  get _overflow(): ReadonlySet<string> {
     return this.#overflow;
   }
 
   /** The connection is open: subscribes to the tasks. */
-  opened(taskIds: Iterable<string>): void {
+  _opened(taskIds: Iterable<string>): void {
     this.#isOpen = true;
     for (const taskId of taskIds) {
-      this.add(taskId);
+      this._add(taskId);
     }
   }
 
   /** The connection is gone. */
-  closed(): void {
+  _closed(): void {
     this.#isOpen = false;
     this.#isSingle = false;
-    this.#gathering.clear();
+    this.#gathering._clear();
     for (const set of [this.#known, this.#overflow, this.#joining, this.#leaving]) {
       set.clear();
     }
@@ -96,25 +96,25 @@ export class Subscriptions {
   }
 
   /** The server found no valid token among those that it was sent. */
-  retireTokens(): void {
-    for (const { token } of this.#subscriptions.values()) {
-      this.owner.tokens.retire(token);
+  _retireTokens(): void {
+    for (const { _token: token } of this.#subscriptions.values()) {
+      this._owner._tokens._retire(token);
     }
   }
 
   /** Subscribes to one more task, if there is a connection. */
-  add(taskId: string): void {
+  _add(taskId: string): void {
     if (this.#isOpen && !this.#subscriptions.has(taskId)) {
       this.#known.add(taskId);
       this.#leaving.delete(taskId);
       this.#overflow.delete(taskId);
       this.#subscriptions.set(taskId, {
-        timer: new Timer(),
-        token: null,
-        isAsked: false,
-        isConfirmed: false,
-        isWaiting: false,
-        unanswered: 0,
+        _timer: new Timer(),
+        _token: null,
+        _isAsked: false,
+        _isConfirmed: false,
+        _isWaiting: false,
+        _unanswered: 0,
       });
       if (this.#joining.size === 0) {
         queueMicrotask(() => this.#join());
@@ -124,58 +124,58 @@ export class Subscriptions {
   }
 
   /** Messages about the task may still be on their way. */
-  knows(taskId: string): boolean {
+  _knows(taskId: string): boolean {
     return this.#known.has(taskId);
   }
 
   /** Unsubscribes from a task, and leaves its room to another. */
-  remove(taskId: string): void {
+  _remove(taskId: string): void {
     this.#backoffs.delete(taskId);
     this.#overflow.delete(taskId);
     if (this.#drop(taskId)) {
       this.#leaving.add(taskId);
       this.#gather();
       for (const next of this.#overflow) {
-        this.add(next);
+        this._add(next);
         break;
       }
     }
   }
 
   /** Asks for the state of a task again. */
-  refresh(taskId: string): void {
+  _refresh(taskId: string): void {
     const subscription = this.#subscriptions.get(taskId);
     if (!subscription) {
-      this.add(taskId);
-    } else if (subscription.isConfirmed) {
-      const rev = this.owner.revOf(taskId);
+      this._add(taskId);
+    } else if (subscription._isConfirmed) {
+      const rev = this._owner._revOf(taskId);
       this.#expectAnswer(taskId, subscription);
-      this.owner.send({ type: "get_state", taskId, ...(rev !== null && { rev }) });
-    } else if (!subscription.isAsked) {
+      this._owner._send({ type: "get_state", taskId, ...(rev !== null && { rev }) });
+    } else if (!subscription._isAsked) {
       this.#ask(taskId);
     }
   }
 
   /** Takes what the server says about a subscription. */
-  receive({ type, taskId, payload }: ServerMessage): void {
+  _receive({ type, taskId, payload }: ServerMessage): void {
     const subscription = this.#subscriptions.get(taskId);
     if (type === "refused") {
       this.#refused(taskId, subscription, payload);
     } else if (!subscription) {
       return;
     } else if (type === "subscribed") {
-      subscription.timer.clear();
-      subscription.isAsked = false;
-      subscription.isConfirmed = true;
-      subscription.unanswered = 0;
+      subscription._timer._clear();
+      subscription._isAsked = false;
+      subscription._isConfirmed = true;
+      subscription._unanswered = 0;
       this.#backoffs.delete(taskId);
-      this.owner.tokens.accepted(taskId);
+      this._owner._tokens._accepted(taskId);
     } else if (type === "token_expiring") {
-      this.owner.tokens.retire(subscription.token);
+      this._owner._tokens._retire(subscription._token);
       this.#ask(taskId);
     } else if (type === "unsubscribed" && payload.reason !== "CLIENT_REQUEST") {
-      subscription.isConfirmed = false;
-      this.owner.tokens.drop(subscription.token);
+      subscription._isConfirmed = false;
+      this._owner._tokens._drop(subscription._token);
       this.#ask(taskId);
     }
   }
@@ -185,8 +185,8 @@ export class Subscriptions {
     subscription: Subscription | undefined,
     { code, message, retryable = false }: RequestErrorPayload,
   ): void {
-    const { tokens } = this.owner;
-    if (code === "INVALID_MESSAGE" && !this.#isSingle && !subscription?.isConfirmed) {
+    const { _tokens: tokens } = this._owner;
+    if (code === "INVALID_MESSAGE" && !this.#isSingle && !subscription?._isConfirmed) {
       // The server is older than messages about several tasks.
       this.#isSingle = true;
       this.#allAsked().forEach((asked) => this.#ask(asked));
@@ -198,41 +198,43 @@ export class Subscriptions {
     } else if (code === "TOO_MANY_SUBSCRIPTIONS") {
       this.#drop(taskId);
       this.#overflow.add(taskId);
-      this.owner.onOverflow();
+      this._owner._onOverflow();
     } else if (code === "UNAUTHORIZED") {
-      tokens.refused(subscription.token, taskId);
-      this.#pause(taskId, subscription, tokens.pauseFor(taskId));
+      tokens._refused(subscription._token, taskId);
+      this.#pause(taskId, subscription, tokens._pauseFor(taskId));
       // One refusal may be a matter of clocks; not that of the fresh token after it.
-      if (tokens.failures(taskId) > 1) {
-        this.owner.onRefused(taskId, code, message, true);
+      if (tokens._failures(taskId) > 1) {
+        this._owner._onRefused(taskId, code, message, true);
       }
     } else if (retryable || code === "NOT_SUBSCRIBED") {
-      subscription.isConfirmed &&= code !== "NOT_SUBSCRIBED";
+      subscription._isConfirmed &&= code !== "NOT_SUBSCRIBED";
       this.#retry(taskId);
     } else {
       this.#drop(taskId);
-      this.owner.onRefused(taskId, code, message, false);
+      this._owner._onRefused(taskId, code, message, false);
     }
   }
 
   #allAsked(): string[] {
-    return [...this.#subscriptions].filter(([, { isAsked }]) => isAsked).map(([taskId]) => taskId);
+    return [...this.#subscriptions]
+      .filter(([, { _isAsked: isAsked }]) => isAsked)
+      .map(([taskId]) => taskId);
   }
 
   /** Subscribes as soon as other tasks that are due at about the same time are known, too. */
   #ask(taskId: string): void {
     const subscription = this.#subscriptions.get(taskId);
-    if (subscription && !subscription.isWaiting) {
-      subscription.timer.clear();
-      subscription.isAsked = false;
+    if (subscription && !subscription._isWaiting) {
+      subscription._timer._clear();
+      subscription._isAsked = false;
       this.#joining.add(taskId);
       this.#gather();
     }
   }
 
   #gather(): void {
-    if (!this.#gathering.running) {
-      this.#gathering.set(GATHER_MS, () => {
+    if (!this.#gathering._running) {
+      this.#gathering._set(GATHER_MS, () => {
         this.#join();
         this.#leave();
       });
@@ -240,15 +242,15 @@ export class Subscriptions {
   }
 
   #join(): void {
-    const { tokens } = this.owner;
+    const { _tokens: tokens } = this._owner;
     const taskIds: string[] = [];
     for (const taskId of this.#joining) {
       const subscription = this.#subscriptions.get(taskId);
-      const pause = tokens.pauseFor(taskId);
+      const pause = tokens._pauseFor(taskId);
       if (subscription && pause > 0) {
         this.#pause(taskId, subscription, pause);
       } else if (subscription) {
-        subscription.isWaiting = true;
+        subscription._isWaiting = true;
         taskIds.push(taskId);
       }
     }
@@ -258,33 +260,33 @@ export class Subscriptions {
     const still = (some: readonly string[]) =>
       some.filter((taskId) => {
         const subscription = asking.get(taskId)!;
-        subscription.isWaiting = false;
+        subscription._isWaiting = false;
         return this.#subscriptions.get(taskId) === subscription;
       });
-    tokens.request({
-      taskIds,
-      give: (token, some) => this.#subscribe(token, still(some)),
-      fail: (some, cause) => this.#withoutToken(still(some), cause),
+    tokens._request({
+      _taskIds: taskIds,
+      _give: (token, some) => this.#subscribe(token, still(some)),
+      _fail: (some, cause) => this.#withoutToken(still(some), cause),
     });
   }
 
   /** There is no fresh token: takes an older one if there is any. */
   #withoutToken(taskIds: readonly string[], cause: unknown): void {
-    const { tokens, onProblem, onRefused } = this.owner;
+    const { _tokens: tokens, _onProblem: onProblem, _onRefused: onRefused } = this._owner;
     const message = String(cause);
     if (taskIds.length > 0) {
       onProblem({ code: "TOKEN_FAILED", message, taskId: taskIds[0]!, cause });
     }
     for (const taskId of taskIds) {
       const subscription = this.#subscriptions.get(taskId)!;
-      const { isConfirmed } = subscription;
-      const token = isConfirmed ? undefined : tokens.lastResort(taskId);
+      const { _isConfirmed: isConfirmed } = subscription;
+      const token = isConfirmed ? undefined : tokens._lastResort(taskId);
       if (token !== undefined) {
         this.#subscribe(token, [taskId]);
         continue;
       }
-      this.#pause(taskId, subscription, tokens.pauseFor(taskId));
-      if (!isConfirmed && tokens.failures(taskId) > 1) {
+      this.#pause(taskId, subscription, tokens._pauseFor(taskId));
+      if (!isConfirmed && tokens._failures(taskId) > 1) {
         onRefused(taskId, "TOKEN_FAILED", message, true);
       }
     }
@@ -294,11 +296,11 @@ export class Subscriptions {
     for (const part of this.#cut(taskIds, token.length)) {
       const revs = part.map((taskId) => {
         const subscription = this.#subscriptions.get(taskId)!;
-        subscription.token = token;
+        subscription._token = token;
         this.#expectAnswer(taskId, subscription);
-        return this.owner.revOf(taskId);
+        return this._owner._revOf(taskId);
       });
-      this.owner.send(
+      this._owner._send(
         part.length > 1
           ? { type: "subscribe", taskIds: part, token, revs }
           : { type: "subscribe", taskId: part[0]!, token, ...(revs[0] && { rev: revs[0] }) },
@@ -308,7 +310,7 @@ export class Subscriptions {
 
   #leave(): void {
     for (const part of this.#cut([...this.#leaving], 0)) {
-      this.owner.send({
+      this._owner._send({
         type: "unsubscribe",
         ...(part.length > 1 ? { taskIds: part } : { taskId: part[0]! }),
       });
@@ -333,12 +335,12 @@ export class Subscriptions {
   }
 
   #expectAnswer(taskId: string, subscription: Subscription): void {
-    subscription.isAsked = true;
-    subscription.timer.set(ANSWER_WITHIN_MS, () => {
-      if (++subscription.unanswered < UNANSWERED_MAX) {
+    subscription._isAsked = true;
+    subscription._timer._set(ANSWER_WITHIN_MS, () => {
+      if (++subscription._unanswered < UNANSWERED_MAX) {
         this.#ask(taskId);
       } else {
-        this.owner.onUnanswered();
+        this._owner._onUnanswered();
       }
     });
   }
@@ -346,17 +348,17 @@ export class Subscriptions {
   #retry(taskId: string): void {
     const backoff = this.#backoffs.get(taskId) ?? new Backoff();
     this.#backoffs.set(taskId, backoff);
-    this.#pause(taskId, this.#subscriptions.get(taskId)!, backoff.next());
+    this.#pause(taskId, this.#subscriptions.get(taskId)!, backoff._next());
   }
 
   #pause(taskId: string, subscription: Subscription, ms: number): void {
-    subscription.isAsked = false;
-    subscription.unanswered = 0;
-    subscription.timer.set(ms, () => this.#ask(taskId));
+    subscription._isAsked = false;
+    subscription._unanswered = 0;
+    subscription._timer._set(ms, () => this.#ask(taskId));
   }
 
   #drop(taskId: string): boolean {
-    this.#subscriptions.get(taskId)?.timer.clear();
+    this.#subscriptions.get(taskId)?._timer._clear();
     return this.#subscriptions.delete(taskId);
   }
 }

@@ -23,21 +23,21 @@ const NOISE = 10;
 const ARRIVES_WITHIN_MS = 500;
 
 /** What stands for the rev where there is none. */
-const NO_REV = { run: "", n: -1 };
+const NO_REV = { _run: "", _n: -1 };
 
 /** What has come to a task since its state was last shown. */
 export interface TaskNews {
   /** The messages that were taken. */
-  readonly messages: readonly TaskMessage[];
+  readonly _messages: readonly TaskMessage[];
   /** It began anew. */
-  readonly begins: boolean;
+  readonly _begins: boolean;
 }
 
 export class Task {
   /** Those who watch it. */
-  readonly watchers = new Set<TaskListeners>();
+  readonly _watchers = new Set<TaskListeners>();
   /** The state as of now, as far as it has come whole. */
-  state: TaskState;
+  _state: TaskState;
   /** The state with all that has come. */
   #next: TaskState;
   #messages: TaskMessage[] = [];
@@ -58,28 +58,28 @@ export class Task {
   /** Asked for again, although it has ended. */
   #wanted = false;
 
-  /** @param onLate what there is of an answer is to be shown, since the rest doesn't come */
+  /** @param _onLate what there is of an answer is to be shown, since the rest doesn't come */
   constructor(
     taskId: string,
-    private readonly onLate: () => void,
+    private readonly _onLate: () => void,
   ) {
-    this.state = this.#next = blankTask(taskId);
+    this._state = this.#next = blankTask(taskId);
   }
 
   /** Nothing more is to be asked about it. */
-  get settled(): boolean {
-    const { done, refusal } = this.state;
-    return (done && !this.#wanted && !this.isArriving) || (refusal !== null && !refusal.isRetried);
+  get _settled(): boolean {
+    const { done, refusal } = this._state;
+    return (done && !this.#wanted && !this._isArriving) || (refusal !== null && !refusal.isRetried);
   }
 
   /** The messages of an answer are still coming. */
-  get isArriving(): boolean {
-    return this.#arriving.running;
+  get _isArriving(): boolean {
+    return this.#arriving._running;
   }
 
   /** Forgets that it may be waiting for something. */
-  close(): void {
-    this.#arriving.clear();
+  _close(): void {
+    this.#arriving._clear();
   }
 
   /**
@@ -87,8 +87,8 @@ export class Task {
    *
    * @param at when it was made, in milliseconds since 1970 by this machine's clock
    */
-  receive(message: TaskMessage, at: number): void {
-    const { run, n } = parseRev(message.rev) ?? NO_REV;
+  _receive(message: TaskMessage, at: number): void {
+    const { _run: run, _n: n } = parseRev(message.rev) ?? NO_REV;
     if (message.type === "reset") {
       // The server's word for a new beginning holds whatever its clock says.
       if (n === this.#n && run === this.#run) {
@@ -113,7 +113,7 @@ export class Task {
       ...this.#stageAfter(message, n),
     });
     if (n >= this.#arrivesAt) {
-      this.#arriving.clear();
+      this.#arriving._clear();
     }
   }
 
@@ -125,7 +125,7 @@ export class Task {
    * @param isNewest the answer is to a question that was asked when all that is held had come
    * @returns whether the messages are to be taken, too
    */
-  answered(rev: string | null, stages: readonly StageEntry[], isNewest = true): boolean {
+  _answered(rev: string | null, stages: readonly StageEntry[], isNewest = true): boolean {
     this.#confirmed = true;
     this.#wanted = false;
     this.#answered = true;
@@ -134,68 +134,68 @@ export class Task {
       if (isNewest && this.#next.rev !== null) {
         this.#begin("");
       }
-    } else if (head.run !== this.#run && (isNewest || head.n > this.#n)) {
-      this.#begin(head.run);
-    } else if (head.n < this.#n) {
+    } else if (head._run !== this.#run && (isNewest || head._n > this.#n)) {
+      this.#begin(head._run);
+    } else if (head._n < this.#n) {
       this.#change({});
       return false;
     }
     const last = stages.at(-1);
     this.#change({ refusal: null, ...(head && { stages }), ...(last && { stage: last.stage }) });
     if (head) {
-      this.#stagesN = this.#arrivesAt = head.n;
-      if (head.n > this.#n) {
-        this.#arriving.set(ARRIVES_WITHIN_MS, this.onLate);
+      this.#stagesN = this.#arrivesAt = head._n;
+      if (head._n > this.#n) {
+        this.#arriving._set(ARRIVES_WITHIN_MS, this._onLate);
       }
     }
     return true;
   }
 
   /** An answer has come as a whole: what it didn't tell isn't there. */
-  arrived(rev: string): void {
-    this.#arriving.clear();
-    this.#n = Math.max(this.#n, parseRev(rev)!.n);
+  _arrived(rev: string): void {
+    this.#arriving._clear();
+    this.#n = Math.max(this.#n, parseRev(rev)!._n);
     this.#change({ rev: this.#next.rev ?? rev });
   }
 
   /** What is held is what the server has. */
-  confirm(): void {
+  _confirm(): void {
     this.#confirmed = true;
     this.#wanted = false;
     this.#change({ refusal: null });
   }
 
   /** The server can't be reached: the state may be out of date from now on. */
-  unconfirm(): void {
+  _unconfirm(): void {
     this.#confirmed = false;
-    if (this.isArriving) {
+    if (this._isArriving) {
       this.#dropHalf();
     }
     this.#change({});
   }
 
   /** The server doesn't let us watch it. */
-  refuse(refusal: Refusal): void {
+  _refuse(refusal: Refusal): void {
     this.#wanted = this.#confirmed = false;
     this.#change({ refusal });
   }
 
   /** Is to be asked about again, also if it has ended or was refused. */
-  reopen(): void {
+  _reopen(): void {
     this.#wanted = true;
     this.#change({ refusal: null });
   }
 
   /** Shows the state, unless an answer is arriving; returns what has come since it last did. */
-  show(): TaskNews {
-    if (this.isArriving) {
-      return { messages: [], begins: false };
+  _show(): TaskNews {
+    if (this._isArriving) {
+      return { _messages: [], _begins: false };
     }
-    const news = { messages: this.#messages, begins: this.#begins };
+    const news = { _messages: this.#messages, _begins: this.#begins };
     this.#messages = [];
     this.#begins = false;
-    if (differs(this.#next, this.state)) {
-      this.state = this.#next;
+    if (differs(this.#next, this._state)) {
+      this._state = this.#next;
     }
     return news;
   }
@@ -205,19 +205,19 @@ export class Task {
     this.#messages = [];
     this.#run = run;
     this.#n = this.#stagesN = this.#arrivesAt = -1;
-    this.#arriving.clear();
+    this.#arriving._clear();
     this.#next = blankTask(this.#next.taskId);
   }
 
   /** The rest of an answer won't come: goes back to what is shown. */
   #dropHalf(): void {
-    const { run, n } = parseRev(this.state.rev) ?? NO_REV;
-    this.#next = this.state;
+    const { _run: run, _n: n } = parseRev(this._state.rev) ?? NO_REV;
+    this.#next = this._state;
     this.#messages = [];
     this.#begins = false;
     this.#run = run;
     this.#n = this.#stagesN = n;
-    this.#arriving.clear();
+    this.#arriving._clear();
   }
 
   #stageAfter(message: TaskMessage, n: number): Partial<TaskState> {

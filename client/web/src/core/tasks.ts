@@ -22,96 +22,100 @@ export class Tasks {
   #unsettled = 0;
 
   /**
-   * @param emit takes the events
-   * @param onSettled a task has come to its end, or goes on after it
+   * @param _emit takes the events
+   * @param _onSettled a task has come to its end, or goes on after it
    */
   constructor(
-    private readonly emit: Emit,
-    private readonly onSettled: () => void,
+    private readonly _emit: Emit,
+    private readonly _onSettled: () => void,
   ) {}
 
-  get(taskId: string): Task | undefined {
+  _get(taskId: string): Task | undefined {
     return this.#tasks.get(taskId);
   }
 
   /** All that are watched. */
-  ids(): readonly string[] {
+  _ids(): readonly string[] {
     return [...this.#tasks.keys()];
   }
 
   /** Those about which something is yet to be learnt. */
-  unsettled(): readonly string[] {
+  _unsettled(): readonly string[] {
     return this.#unsettled === 0
       ? []
-      : this.ids().filter((taskId) => !this.#tasks.get(taskId)!.settled);
+      : this._ids().filter((taskId) => !this.#tasks.get(taskId)!._settled);
   }
 
   /** One more watches the task; it is told of the result or the failure that is known already. */
-  watch(taskId: string, watcher: TaskListeners): void {
+  _watch(taskId: string, watcher: TaskListeners): void {
     let task = this.#tasks.get(taskId);
     if (!task) {
-      task = new Task(taskId, () => this.change(taskId, () => {}));
+      task = new Task(taskId, () => this._change(taskId, () => {}));
       this.#tasks.set(taskId, task);
       this.#unsettled++;
     }
-    task.watchers.add(watcher);
-    tellOutcome(watcher, task.state);
+    task._watchers.add(watcher);
+    tellOutcome(watcher, task._state);
   }
 
   /** Forgets a task. */
-  forget(taskId: string): void {
+  _forget(taskId: string): void {
     const task = this.#tasks.get(taskId);
     if (task) {
-      task.close();
-      this.#unsettled -= Number(!task.settled);
+      task._close();
+      this.#unsettled -= Number(!task._settled);
       this.#tasks.delete(taskId);
     }
   }
 
   /** Takes a message; false if nobody watches its task. */
-  receive(message: TaskMessage): boolean {
-    return this.change(message.taskId, (task) => this.#receive(task, message, task.isArriving));
+  _receive(message: TaskMessage): boolean {
+    return this._change(message.taskId, (task) => this.#receive(task, message, task._isArriving));
   }
 
   /** Takes a whole answer about a task: see `Task.answered`. */
-  polled(taskId: string, answer: PolledState | null, isNewest: boolean): void {
-    this.change(taskId, (task) => {
-      if (task.answered(answer?.rev ?? null, answer?.stages ?? [], isNewest) && answer) {
-        answer.messages.forEach((message) => this.#receive(task, message, true));
-        task.arrived(answer.rev);
+  _polled(taskId: string, answer: PolledState | null, isNewest: boolean): void {
+    this._change(taskId, (task) => {
+      if (task._answered(answer?._rev ?? null, answer?._stages ?? [], isNewest) && answer) {
+        answer._messages.forEach((message) => this.#receive(task, message, true));
+        task._arrived(answer._rev);
       }
     });
   }
 
   /** Changes a task, and tells of what is another then; false if nobody watches it. */
-  change(taskId: string, change: (task: Task) => void): boolean {
+  _change(taskId: string, change: (task: Task) => void): boolean {
     const task = this.#tasks.get(taskId);
     if (!task) {
       return false;
     }
-    const { state: before, settled } = task;
+    const { _state: before, _settled: settled } = task;
     change(task);
-    const news = task.show();
-    const isOther = task.settled !== settled;
+    const news = task._show();
+    const isOther = task._settled !== settled;
     this.#unsettled += isOther ? (settled ? 1 : -1) : 0;
     this.#tell(news, before, task);
     if (isOther) {
-      this.onSettled();
+      this._onSettled();
     }
     return true;
   }
 
   #receive(task: Task, message: TaskMessage, isPast: boolean): void {
-    const n = parseRev(message.rev)?.n ?? 0;
-    task.receive(message, isPast ? this.#clock.madeAt(n) : this.#clock.madeNow(n));
+    const n = parseRev(message.rev)?._n ?? 0;
+    task._receive(message, isPast ? this.#clock._madeAt(n) : this.#clock._madeNow(n));
   }
 
-  #tell({ messages, begins }: TaskNews, before: TaskState, { state, watchers }: Task): void {
+  #tell(
+    { _messages: messages, _begins: begins }: TaskNews,
+    before: TaskState,
+    { _state: state, _watchers: watchers }: Task,
+  ): void {
     if (state === before) {
       return;
     }
     const { taskId, stage } = state;
-    const { emit } = this;
+    const { _emit: emit } = this;
     const isNewStage = stage !== before.stage && stage !== null;
     if (begins) {
       emit("ProgressReset", { taskId, state });

@@ -3,8 +3,8 @@ export class Timer {
   #handle: ReturnType<typeof setTimeout> | undefined;
 
   /** Calls back once, `ms` milliseconds from now. */
-  set(ms: number, callback: () => void): void {
-    this.clear();
+  _set(ms: number, callback: () => void): void {
+    this._clear();
     this.#handle = setTimeout(() => {
       this.#handle = undefined;
       callback();
@@ -12,13 +12,13 @@ export class Timer {
   }
 
   /** Doesn't call back any more. */
-  clear(): void {
+  _clear(): void {
     clearTimeout(this.#handle);
     this.#handle = undefined;
   }
 
   /** Will call back. */
-  get running(): boolean {
+  get _running(): boolean {
     return this.#handle !== undefined;
   }
 }

@@ -20,25 +20,25 @@ export type TokenProvider = (taskId: string) => string | Promise<string>;
 
 /** Some tasks that need a token each. The calls come at once for tokens that are held. */
 export interface TokenRequest {
-  readonly taskIds: readonly string[];
+  readonly _taskIds: readonly string[];
   /** One token for these of the tasks. */
-  give(token: string, taskIds: readonly string[]): void;
+  _give(token: string, taskIds: readonly string[]): void;
   /** There is none for these of the tasks. */
-  fail(taskIds: readonly string[], cause: unknown): void;
+  _fail(taskIds: readonly string[], cause: unknown): void;
 }
 
 const TOKEN_WITHIN_MS = 15_000;
 const FRESH_MS = 10_000; // for so long a new token is good, whatever this machine's clock says
 
 interface Token {
-  readonly text: string;
+  readonly _text: string;
   /** Whether it names other tasks than the one that it was asked for. */
-  readonly isShared: boolean;
-  names(taskId: string): boolean;
+  readonly _isShared: boolean;
+  _names(taskId: string): boolean;
   /** When it expires, in milliseconds since 1970. */
-  readonly expiresAt: number;
+  readonly _expiresAt: number;
   /** The server said that it is about to expire: a newer one is asked for. */
-  isOld: boolean;
+  _isOld: boolean;
 }
 
 export class Tokens {
@@ -52,25 +52,25 @@ export class Tokens {
   #waiting: TokenRequest[] = [];
   #isAskingForOne = false;
 
-  constructor(private readonly provider: TokenProvider) {}
+  constructor(private readonly _provider: TokenProvider) {}
 
   /** Gets tokens for tasks: held ones, or fresh ones. */
-  request(request: TokenRequest): void {
+  _request(request: TokenRequest): void {
     const taskIds = this.#giveHeld(request);
     if (taskIds.length > 0) {
-      this.#waiting.push({ ...request, taskIds });
+      this.#waiting.push({ ...request, _taskIds: taskIds });
       void this.#askForOne();
     }
   }
 
   /** A token for one task; one that is about to expire if there is no other. Rejects if there is none. */
-  get(taskId: string): Promise<string> {
+  _get(taskId: string): Promise<string> {
     return new Promise((resolve, reject) =>
-      this.request({
-        taskIds: [taskId],
-        give: resolve,
-        fail: (_, cause) => {
-          const last = this.lastResort(taskId);
+      this._request({
+        _taskIds: [taskId],
+        _give: resolve,
+        _fail: (_, cause) => {
+          const last = this._lastResort(taskId);
           last === undefined ? reject(cause) : resolve(last);
         },
       }),
@@ -78,37 +78,37 @@ export class Tokens {
   }
 
   /** A token that hasn't expired, though a newer one was asked for. */
-  lastResort(taskId: string): string | undefined {
-    return this.#find(taskId, true)?.text;
+  _lastResort(taskId: string): string | undefined {
+    return this.#find(taskId, true)?._text;
   }
 
   /** For how many more milliseconds no token is asked for. 0 if one is held. */
-  pauseFor(taskId: string): number {
+  _pauseFor(taskId: string): number {
     const pauses = this.#failures.has(taskId) && !this.#find(taskId);
     return pauses ? Math.max(0, this.#pauseEnd - Date.now()) : 0;
   }
 
   /** How often in a row the task had no token, or one that was refused. */
-  failures(taskId: string): number {
+  _failures(taskId: string): number {
     return this.#failures.get(taskId) ?? 0;
   }
 
   /** The server has taken the task's token. */
-  accepted(taskId: string): void {
+  _accepted(taskId: string): void {
     if (this.#failures.delete(taskId) && this.#failures.size === 0) {
-      this.#backoff.reset();
+      this.#backoff._reset();
     }
   }
 
   /** The server has refused the token, which was sent for the task. */
-  refused(token: string | null, taskId: string): void {
-    this.drop(token);
+  _refused(token: string | null, taskId: string): void {
+    this._drop(token);
     this.#failed([taskId]);
   }
 
   /** The token has expired. */
-  drop(token: string | null): void {
-    for (const [asked, { text }] of this.#held) {
+  _drop(token: string | null): void {
+    for (const [asked, { _text: text }] of this.#held) {
       if (text === token) {
         this.#held.delete(asked);
       }
@@ -116,24 +116,24 @@ export class Tokens {
   }
 
   /** The token is about to expire: a newer one is to be asked for. */
-  retire(token: string | null): void {
+  _retire(token: string | null): void {
     for (const held of this.#held.values()) {
-      held.isOld ||= held.text === token;
+      held._isOld ||= held._text === token;
     }
   }
 
   /** The user wants another try for the task: at once, with a fresh token. */
-  renew(taskId: string): void {
+  _renew(taskId: string): void {
     this.#failures.delete(taskId);
     for (const held of this.#held.values()) {
-      held.isOld ||= held.names(taskId);
+      held._isOld ||= held._names(taskId);
     }
   }
 
   /** The task isn't watched any more. */
-  forget(taskId: string): void {
-    this.accepted(taskId);
-    if (!this.#held.get(taskId)?.isShared) {
+  _forget(taskId: string): void {
+    this._accepted(taskId);
+    if (!this.#held.get(taskId)?._isShared) {
       this.#held.delete(taskId);
     }
   }
@@ -141,18 +141,18 @@ export class Tokens {
   #find(taskId: string, isOldEnough = false): Token | undefined {
     const now = Date.now();
     const isGood = (token: Token | undefined) =>
-      token && token.expiresAt > now && (isOldEnough || !token.isOld) && token.names(taskId);
+      token && token._expiresAt > now && (isOldEnough || !token._isOld) && token._names(taskId);
     const own = this.#held.get(taskId);
     return isGood(own)
       ? own
-      : [...this.#held.values()].find((token) => token.isShared && isGood(token));
+      : [...this.#held.values()].find((token) => token._isShared && isGood(token));
   }
 
   /** Gives the held tokens; returns the tasks that have none. */
-  #giveHeld({ taskIds, give }: TokenRequest): string[] {
+  #giveHeld({ _taskIds: taskIds, _give: give }: TokenRequest): string[] {
     const groups = new Map<string | undefined, string[]>([[undefined, []]]);
     for (const taskId of taskIds) {
-      const text = this.#find(taskId)?.text;
+      const text = this.#find(taskId)?._text;
       const group = groups.get(text) ?? [];
       group.push(taskId);
       groups.set(text, group);
@@ -168,18 +168,18 @@ export class Tokens {
     }
     this.#isAskingForOne = true;
     while (this.#waiting.length > 0) {
-      const taskIds = this.#waiting.flatMap((request) => request.taskIds);
+      const taskIds = this.#waiting.flatMap((request) => request._taskIds);
       // Not always the same one, so that one task's trouble isn't that of all.
       const first = taskIds[Math.floor(Math.random() * taskIds.length)]!;
       const asked = await this.#ask(first).catch((cause: unknown) => ({ cause }));
       for (const request of this.#waiting.splice(0)) {
         if ("cause" in asked) {
-          this.#fail(request, request.taskIds, asked.cause);
+          this.#fail(request, request._taskIds, asked.cause);
           continue;
         }
         const rest = this.#giveHeld(request);
-        if (asked.isShared && rest.length > 0) {
-          this.#waiting.push({ ...request, taskIds: rest });
+        if (asked._isShared && rest.length > 0) {
+          this.#waiting.push({ ...request, _taskIds: rest });
         } else {
           rest.forEach((taskId) => void this.#askFor(taskId, request));
         }
@@ -190,13 +190,13 @@ export class Tokens {
 
   async #askFor(taskId: string, request: TokenRequest): Promise<void> {
     try {
-      request.give((await this.#ask(taskId)).text, [taskId]);
+      request._give((await this.#ask(taskId))._text, [taskId]);
     } catch (cause) {
       this.#fail(request, [taskId], cause);
     }
   }
 
-  #fail({ fail }: TokenRequest, taskIds: readonly string[], cause: unknown): void {
+  #fail({ _fail: fail }: TokenRequest, taskIds: readonly string[], cause: unknown): void {
     this.#failed(taskIds);
     fail(taskIds, cause);
   }
@@ -204,10 +204,10 @@ export class Tokens {
   #failed(taskIds: readonly string[]): void {
     const now = Date.now();
     for (const taskId of taskIds) {
-      this.#failures.set(taskId, this.failures(taskId) + 1);
+      this.#failures.set(taskId, this._failures(taskId) + 1);
     }
     if (now >= this.#pauseEnd) {
-      this.#pauseEnd = now + this.#backoff.next();
+      this.#pauseEnd = now + this.#backoff._next();
     }
   }
 
@@ -222,15 +222,15 @@ export class Tokens {
   async #provided(taskId: string): Promise<Token> {
     const timer = new Timer();
     const late = new Promise<never>((_, reject) => {
-      timer.set(TOKEN_WITHIN_MS, () => reject(new Error("no token in 15 s")));
+      timer._set(TOKEN_WITHIN_MS, () => reject(new Error("no token in 15 s")));
     });
     try {
-      const text: unknown = await Promise.race([this.provider(taskId), late]);
+      const text: unknown = await Promise.race([this._provider(taskId), late]);
       if (typeof text !== "string" || text === "") {
         throw new TypeError("the token is no text");
       }
       const token = readToken(text, taskId);
-      for (const [asked, { expiresAt }] of this.#held) {
+      for (const [asked, { _expiresAt: expiresAt }] of this.#held) {
         if (expiresAt <= Date.now()) {
           this.#held.delete(asked);
         }
@@ -238,7 +238,7 @@ export class Tokens {
       this.#held.set(taskId, token);
       return token;
     } finally {
-      timer.clear();
+      timer._clear();
     }
   }
 }
@@ -257,11 +257,11 @@ function readToken(text: string, asked: string): Token {
   const exact = new Set<string>(names);
   const prefixes = names.filter((name) => name.endsWith("*")).map((name) => name.slice(0, -1));
   return {
-    text,
-    isShared: prefixes.length > 0 || exact.size > 1 || (exact.size === 1 && !exact.has(asked)),
-    names: (taskId) =>
+    _text: text,
+    _isShared: prefixes.length > 0 || exact.size > 1 || (exact.size === 1 && !exact.has(asked)),
+    _names: (taskId) =>
       taskId === asked || exact.has(taskId) || prefixes.some((prefix) => taskId.startsWith(prefix)),
-    expiresAt: Math.max(typeof exp === "number" ? exp * 1000 : Infinity, Date.now() + FRESH_MS),
-    isOld: false,
+    _expiresAt: Math.max(typeof exp === "number" ? exp * 1000 : Infinity, Date.now() + FRESH_MS),
+    _isOld: false,
   };
 }

@@ -13,11 +13,11 @@ export class TransportMemory {
   }
 
   /** WebSocket didn't get through lately. */
-  get isBlocked(): boolean {
+  get _isBlocked(): boolean {
     return Date.now() - Number(this.#storage?.getItem(this.#key)) < REMEMBERED_MS;
   }
 
-  set isBlocked(isBlocked: boolean) {
+  set _isBlocked(isBlocked: boolean) {
     try {
       if (isBlocked) {
         this.#storage?.setItem(this.#key, String(Date.now()));

@@ -15,7 +15,7 @@ export class Warnings {
   readonly #given = new Set<string>();
 
   /** Takes a problem, or that WebSocket is `BLOCKED`; others than those above are passed over. */
-  give({ code, message, taskId }: Pick<Problem, "message" | "taskId"> & { code: string }): void {
+  _give({ code, message, taskId }: Pick<Problem, "message" | "taskId"> & { code: string }): void {
     if (Object.hasOwn(HINTS, code) && !this.#given.has(code)) {
       this.#given.add(code);
       console.warn(`progressd: ${HINTS[code]} (${code}: ${message})`, taskId ?? "");
