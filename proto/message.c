@@ -417,6 +417,12 @@ void message_subscribed(struct text *text, const char *task_id, const struct rev
     text_printf(text, ",\"expiresAt\":\"%s\"}}", formatted_time);
 }
 
+void message_token_expiring(struct text *text, const char *task_id)
+{
+    begin_message(text, "token_expiring", task_id);
+    text_puts(text, "}}");
+}
+
 void message_unsubscribed(struct text *text, const char *task_id, const char *reason)
 {
     begin_message(text, "unsubscribed", task_id);

@@ -2,7 +2,7 @@
  *
  * Receives   a client's text message, from session
  * Hands on   its checked members, or an error code with the member at fault; the texts of
- *            subscribed, unsubscribed, error and pong
+ *            subscribed, token_expiring, unsubscribed, error and pong
  * Owns       nothing; names and codes come from messages.json by way of message_tables.h
  *
  * Messages of a task are not made here but in Redis (progress.lua), and passed on untouched:
@@ -73,6 +73,9 @@ int client_message_next_task(const struct client_message *message, struct client
  * milliseconds since 1970 (from 0), written as ISO 8601. */
 void message_subscribed(struct text *text, const char *task_id, const struct rev *rev,
                         struct span stages, int64_t expires_at_ms);
+
+/* {"type":"token_expiring","taskId":…,"payload":{}} */
+void message_token_expiring(struct text *text, const char *task_id);
 
 /* {"type":"unsubscribed","taskId":…,"payload":{"reason":…}} */
 void message_unsubscribed(struct text *text, const char *task_id, const char *reason);

@@ -16,6 +16,9 @@
 /* Bytes of `subscribed` that are made for one client at once, or one more. */
 #define ANSWERS_MAX 16384
 
+/* How long before the claim `exp` a client is told that its token expires. */
+#define EXPIRING_US (60 * INT64_C(1000000))
+
 #define UNAVAILABLE_TEXT "the task's state is out of reach, try again"
 
 /* One subscription. */
@@ -25,6 +28,7 @@ struct watching {
     struct list link;    /* in watcher->watchings */
     struct list pending; /* in watcher->pending, or alone */
     struct token *token;
+    int64_t warn_us;      /* when the client is to be told that it expires; INT64_MAX: not */
     uint32_t answers;     /* requests that `subscribed` and the state are still due for */
     struct rev has;       /* what the client has then; n is 0: nothing */
     struct bytes *answer; /* a frame with `subscribed`, from collecting it until it is taken */
@@ -52,12 +56,38 @@ static void tick_by(struct watcher *watcher, uint64_t due_ms)
     }
 }
 
-/* When the token runs out, on the loop's clock. */
-static uint64_t expiry_ms(const struct watcher *watcher, const struct token *token)
+/* That time (microseconds since 1970) on the loop's clock; UINT64_MAX: never. */
+static uint64_t loop_time_ms(const struct watcher *watcher, int64_t time_us)
 {
-    const int64_t left_us = token->valid_until_us - (int64_t)wall_clock_us();
+    const int64_t left_us = time_us - (int64_t)wall_clock_us();
+
+    if (time_us == INT64_MAX) {
+        return UINT64_MAX;
+    }
 
     return watcher_now_ms(watcher) + (left_us > 0 ? ((uint64_t)left_us + 999) / 1000 : 0);
+}
+
+/* When a subscription's token runs out, or its client is to be warned of that. */
+static uint64_t token_due_ms(const struct watching *watching)
+{
+    const int64_t until_us = watching->token->valid_until_us;
+
+    return loop_time_ms(watching->watcher,
+                        watching->warn_us < until_us ? watching->warn_us : until_us);
+}
+
+/* Takes a reference to the token. A client that comes with one that expires soon knows it: it would
+ * come with the same one again. */
+static void watching_set_token(struct watching *watching, struct token *token)
+{
+    const int64_t warn_us = token->expires_us - EXPIRING_US;
+
+    token_ref(token);
+    token_unref(watching->token);
+    watching->token = token;
+    watching->warn_us = warn_us > (int64_t)wall_clock_us() ? warn_us : INT64_MAX;
+    tick_by(watching->watcher, token_due_ms(watching));
 }
 
 /* ── Saying something to the client alone ────────────────────────────────────────────────────── */
@@ -90,6 +120,14 @@ static void say_unsubscribed(struct watcher *watcher, const char *task_id, const
 
     message_unsubscribed(&text, task_id, reason);
     say(watcher, &text);
+}
+
+static void say_token_expiring(struct watching *watching)
+{
+    struct text text = TEXT_EMPTY;
+
+    message_token_expiring(&text, watching->subscription.task->id);
+    say(watching->watcher, &text);
 }
 
 static void write_subscribed(struct text *text, const struct watching *watching)
@@ -251,7 +289,7 @@ static void watcher_watch(struct watcher *watcher, const struct client_task *wan
         return;
     }
     watching->watcher = watcher;
-    watching->token = token_ref(token);
+    watching_set_token(watching, token);
     watching->subscription.events = &subscription_events;
     list_init(&watching->link);
     list_init(&watching->pending);
@@ -276,8 +314,7 @@ static void watcher_watch(struct watcher *watcher, const struct client_task *wan
 static void watcher_renew(struct watching *watching, const struct client_task *wanted,
                           struct token *token)
 {
-    token_unref(watching->token);
-    watching->token = token_ref(token);
+    watching_set_token(watching, token);
     owe_answer(watching, wanted);
 }
 
@@ -317,9 +354,6 @@ static int request_take_verdict(struct request *request, int rc, struct token *t
     if (rc == AUTH_REFUSED) {
         metric_add(watcher->front->metrics, METRIC_AUTH_MISSING + why, 1);
         rc = 0;
-    }
-    if (request->token) {
-        tick_by(watcher, expiry_ms(watcher, token));
     }
     return rc;
 }
@@ -662,15 +696,16 @@ static void watcher_schedule(struct watcher *watcher)
     }
     LIST_EACH (link, &watcher->watchings) {
         const struct watching *watching = CONTAINER_OF(link, struct watching, link);
-        const uint64_t expiry = expiry_ms(watcher, watching->token);
+        const uint64_t token_due = token_due_ms(watching);
 
-        if (due > expiry) {
-            due = expiry;
+        if (due > token_due) {
+            due = token_due;
         }
     }
     timer_set(watcher->front->wheel, watcher->timer, due);
 }
 
+/* Warns of tokens that expire soon, and ends subscriptions whose token has run out. */
 static void expire_tokens(struct watcher *watcher)
 {
     const int64_t now_us = (int64_t)wall_clock_us();
@@ -680,6 +715,9 @@ static void expire_tokens(struct watcher *watcher)
 
         if (watching->token->valid_until_us <= now_us) {
             end_subscription(watching, UNSUBSCRIBED_TOKEN_EXPIRED);
+        } else if (watching->warn_us <= now_us) {
+            watching->warn_us = INT64_MAX;
+            say_token_expiring(watching);
         }
     }
 }

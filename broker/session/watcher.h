@@ -53,7 +53,7 @@ size_t watcher_collect(struct watcher *watcher, struct channel_frame *frames, si
 void watcher_taken(struct watcher *watcher, const struct channel_frame *frame);
 
 /* Does what is due by now, and sets the timer anew: pings; listens again to a client that had to
- * wait; ends subscriptions whose token ran out;
+ * wait; tells of tokens that expire soon, and ends subscriptions whose token ran out;
  * closes the connection of a client that is silent (4408) or watches nothing (4401). A client that
  * doesn't read is silent too: what it sends isn't read while it doesn't take its answers, pings
  * among them. */

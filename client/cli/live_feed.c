@@ -112,6 +112,12 @@ static int live_on_unsubscribed(struct live *live, struct json_value message)
     return live_subscribe(live);
 }
 
+/* The token runs out soon: a fresh one renews the subscription in place. */
+static int live_on_token_expiring(struct live *live)
+{
+    return token_source_renews(live->feed->tokens) ? live_subscribe(live) : 0;
+}
+
 /* An answer to a request that was refused. */
 static int on_refusal(struct live *live, struct json_value payload)
 {
@@ -155,6 +161,9 @@ static int live_on_message(struct live *live, struct span text)
     live->silent = false;
     if (json_string_is(type.raw, "subscribed")) {
         return live_on_subscribed(live, message);
+    }
+    if (json_string_is(type.raw, "token_expiring")) {
+        return live_on_token_expiring(live);
     }
     if (json_string_is(type.raw, "unsubscribed")) {
         return live_on_unsubscribed(live, message);

@@ -130,3 +130,15 @@ def test_clocks_may_be_apart_by_the_leeway(directory, redis):
             assert json.loads(client.recv_message())["type"] == "subscribed"
             assert json.loads(client.recv_message())["payload"]["reason"] == "TOKEN_EXPIRED"
             assert 3 <= time.time() - end < 4
+
+
+def test_a_client_is_told_a_minute_ahead_and_a_fresh_token_renews_in_place(broker):
+    def token(ahead):
+        return sign(broker, HEADER, f'{{"tasks":["t"],"exp":{time.time() + ahead}}}')
+    with WsClient(broker.ws_url()) as client:
+        client.send_json({"type": "subscribe", "taskId": "t", "token": token(61)})
+        assert json.loads(client.recv_message())["type"] == "subscribed"
+        assert json.loads(client.recv_message()) == \
+            {"type": "token_expiring", "taskId": "t", "payload": {}}
+        client.send_json({"type": "subscribe", "taskId": "t", "token": token(600)})
+        assert json.loads(client.recv_message())["type"] == "subscribed"

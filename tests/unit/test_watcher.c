@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 
 #include "common/mem.h"
@@ -186,6 +187,20 @@ static void checked(const char *task_id)
 const char *auth_failure_text(enum auth_failure failure)
 {
     return failure == AUTH_MISSING ? "missing" : "refused";
+}
+
+/* The wall clock, which turns with the loop's. */
+static int64_t turned_us;
+
+int gettimeofday(struct timeval *restrict time, void *restrict zone)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    const int64_t us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 + turned_us;
+    time->tv_sec = us / 1000000;
+    time->tv_usec = us % 1000000;
+    return 0;
 }
 
 /* ── A client ────────────────────────────────────────────────────────────────────────────────── */
@@ -623,6 +638,44 @@ Test(watcher, ends_a_subscription_when_its_token_runs_out)
     pass(200);
     cr_assert_str_eq(next(), "subscribed a; unsubscribed a TOKEN_EXPIRED; ");
     cr_assert(list_is_empty(&task_of("a")->subscriptions));
+    tear_down();
+}
+
+Test(watcher, warns_once_before_a_token_expires_and_a_fresh_one_renews)
+{
+    set_up();
+    become_known("a");
+    token_valid_s = 90;
+    say(SUBSCRIBE("a"));
+    cr_assert_str_eq(next(), "subscribed a; ");
+    turned_us += 20 * 1000000;
+    watcher_tick(&fixture.watcher);
+    cr_assert_str_eq(next(), "", "70 s are left");
+    turned_us += 15 * 1000000;
+    watcher_tick(&fixture.watcher);
+    watcher_tick(&fixture.watcher);
+    cr_assert_str_eq(next(), "token_expiring a; ");
+    say(SUBSCRIBE("a"));
+    turned_us += 50 * 1000000;
+    watcher_tick(&fixture.watcher);
+    cr_assert_str_eq(next(), "token_expiring a; subscribed a; ", "the fresh one is warned of too");
+    turned_us += 60 * 1000000;
+    watcher_tick(&fixture.watcher);
+    cr_assert_str_eq(next(), "unsubscribed a TOKEN_EXPIRED; ");
+    tear_down();
+}
+
+Test(watcher, does_not_warn_of_a_token_that_came_late)
+{
+    set_up();
+    become_known("a");
+    token_valid_s = 50;
+    say(SUBSCRIBE("a"));
+    watcher_tick(&fixture.watcher);
+    cr_assert_str_eq(next(), "subscribed a; ");
+    turned_us += 30 * 1000000;
+    watcher_tick(&fixture.watcher);
+    cr_assert_str_eq(next(), "");
     tear_down();
 }
 
