@@ -14,16 +14,6 @@
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS 3000
 
-/* OPENING: connecting, then the handshake, then the first probe; REDIS_LINK_OPEN_TIMEOUT_MS at the
- * most. FAILING: both connections are closing. */
-#define LINK_STATES(X)                                                      \
-    X(LINK_DOWN, "down", STATE_TO(LINK_OPENING) | STATE_TO(LINK_CLOSED))    \
-    X(LINK_OPENING, "opening", STATE_TO(LINK_UP) | STATE_TO(LINK_FAILING))  \
-    X(LINK_UP, "up", STATE_TO(LINK_FAILING))                                \
-    X(LINK_FAILING, "failing", STATE_TO(LINK_DOWN) | STATE_TO(LINK_CLOSED)) \
-    X(LINK_CLOSED, "closed", 0)
-enum link_state { LINK_STATES(STATE_ENUM) };
-
 /* What a connection had been sent at the last looks. */
 struct reply_watch {
     uint64_t sent[REDIS_LINK_TIMEOUT_LOOKS];
@@ -32,7 +22,6 @@ struct reply_watch {
 struct redis_link {
     struct redis_link_settings settings;
     uint8_t state; /* enum link_state */
-    bool closing;  /* redis_link_close() was called: FAILING leads to CLOSED */
     struct redis_connection commands, subscriber;
     bool commands_exist, subscriber_exist; /* between open and on_closed */
     uint8_t opened;                        /* connections that are ready, while OPENING */
@@ -102,6 +91,13 @@ static void link_log_failure(struct redis_link *link, bool was_up, const char *w
     snprintf(last, sizeof(link->last_loss), "%s", why);
 }
 
+static void link_free(struct redis_link *link)
+{
+    link_set_state(link, LINK_CLOSED);
+    link->settings.events->on_closed(link->settings.owner, link);
+    mem_free(link);
+}
+
 static void link_after_closing(struct redis_link *link)
 {
     uint64_t ceiling = BACKOFF_FIRST_MS;
@@ -109,10 +105,8 @@ static void link_after_closing(struct redis_link *link)
     if (link->commands_exist || link->subscriber_exist) {
         return;
     }
-    if (link->closing) {
-        link_set_state(link, LINK_CLOSED);
-        link->settings.events->on_closed(link->settings.owner, link);
-        mem_free(link);
+    if (link->state == LINK_CLOSING) {
+        link_free(link);
         return;
     }
     link_set_state(link, LINK_DOWN);
@@ -124,9 +118,10 @@ static void link_after_closing(struct redis_link *link)
                                  (uint32_t)(ceiling < BACKOFF_MAX_MS ? ceiling : BACKOFF_MAX_MS)));
 }
 
-static void link_shut(struct redis_link *link)
+/* `state` is FAILING or CLOSING. */
+static void link_shut(struct redis_link *link, enum link_state state)
 {
-    link_set_state(link, LINK_FAILING);
+    link_set_state(link, state);
     timer_cancel(link->settings.wheel, &link->timer);
     redis_handshake_stop(&link->handshake);
     if (link->commands_exist) {
@@ -145,7 +140,7 @@ void redis_link_fail(struct redis_link *link, const char *why)
         return;
     }
     link_log_failure(link, was_up, why);
-    link_shut(link);
+    link_shut(link, LINK_FAILING);
     if (was_up) {
         metric_add(link->settings.metrics, METRIC_LINK_LOSSES, 1);
         link->settings.events->on_down(link->settings.owner, link);
@@ -304,6 +299,7 @@ static void link_on_timer(struct timer *timer)
         look_after(link);
         break;
     case LINK_FAILING:
+    case LINK_CLOSING:
     case LINK_CLOSED:
         assert(false);
     }
@@ -401,8 +397,8 @@ static const struct redis_connection_events subscriber_events = {
     .on_closed = link_on_subscriber_closed,
 };
 
-static bool open_one(struct redis_link *link, struct redis_connection *connection, bool *exists,
-                     const struct redis_connection_events *events)
+static bool link_open_one(struct redis_link *link, struct redis_connection *connection,
+                          bool *exists, const struct redis_connection_events *events)
 {
     *exists = true; /* on_failed may come before this returns */
     if (redis_connection_open(connection, link->settings.loop, link->settings.server, events) < 0) {
@@ -418,8 +414,8 @@ static void open_connections(struct redis_link *link)
     link->opened = 0;
     link->probe_looks = link->quiet_looks = 0;
     link_set_timer(link, REDIS_LINK_OPEN_TIMEOUT_MS);
-    if (open_one(link, &link->commands, &link->commands_exist, &commands_events)) {
-        open_one(link, &link->subscriber, &link->subscriber_exist, &subscriber_events);
+    if (link_open_one(link, &link->commands, &link->commands_exist, &commands_events)) {
+        link_open_one(link, &link->subscriber, &link->subscriber_exist, &subscriber_events);
     }
     if (link->state == LINK_FAILING) {
         link_after_closing(link); /* when not even one connection could be begun */
@@ -445,15 +441,21 @@ struct redis_link *redis_link_open(const struct redis_link_settings *settings)
 
 void redis_link_close(struct redis_link *link)
 {
-    if (link->closing) {
-        return;
-    }
-    link->closing = true;
-    timer_cancel(link->settings.wheel, &link->timer);
-    if (link->state == LINK_OPENING || link->state == LINK_UP) {
-        link_shut(link);
-    } else if (link->state == LINK_DOWN) {
-        link_after_closing(link);
+    switch (link->state) {
+    case LINK_DOWN:
+        timer_cancel(link->settings.wheel, &link->timer);
+        link_free(link);
+        break;
+    case LINK_OPENING:
+    case LINK_UP:
+        link_shut(link, LINK_CLOSING);
+        break;
+    case LINK_FAILING:
+        link_set_state(link, LINK_CLOSING);
+        break;
+    case LINK_CLOSING:
+    case LINK_CLOSED:
+        break;
     }
 }
 

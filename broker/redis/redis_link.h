@@ -16,12 +16,22 @@
  *      The pause starts at 50 ms again only after a link that held REDIS_LINK_STEADY_LOOKS looks.
  * Deadlines are counted in looks, not in time: a process that stood still for a minute then reads
  * what has come meanwhile, and blames nobody.
+ *
+ * States
+ *   DOWN     waits for its next attempt; the timer is that pause
+ *   OPENING  connects, then the handshake, then the first probe: REDIS_LINK_OPEN_TIMEOUT_MS at the
+ *            most
+ *   UP       can be used; the timer is the next look
+ *   FAILING  both connections are closing, and DOWN follows
+ *   CLOSING  both connections are closing, for good
+ *   CLOSED   about to be freed
  */
 #ifndef PROGRESSD_BROKER_REDIS_REDIS_LINK_H
 #define PROGRESSD_BROKER_REDIS_REDIS_LINK_H
 
 #include "broker/redis/redis_handshake.h"
 #include "common/metrics.h"
+#include "common/state.h"
 #include "common/timer_wheel.h"
 
 #define REDIS_LINK_OPEN_TIMEOUT_MS 10000
@@ -29,6 +39,17 @@
 #define REDIS_LINK_PROBE_LOOKS 5
 #define REDIS_LINK_TIMEOUT_LOOKS 5
 #define REDIS_LINK_STEADY_LOOKS 10
+
+#define LINK_STATES(X)                                                       \
+    X(LINK_DOWN, "down", STATE_TO(LINK_OPENING) | STATE_TO(LINK_CLOSED))     \
+    X(LINK_OPENING, "opening",                                               \
+      STATE_TO(LINK_UP) | STATE_TO(LINK_FAILING) | STATE_TO(LINK_CLOSING))   \
+    X(LINK_UP, "up", STATE_TO(LINK_FAILING) | STATE_TO(LINK_CLOSING))        \
+    X(LINK_FAILING, "failing", STATE_TO(LINK_DOWN) | STATE_TO(LINK_CLOSING)) \
+    X(LINK_CLOSING, "closing", STATE_TO(LINK_CLOSED))                        \
+    X(LINK_CLOSED, "closed", 0)
+enum link_state { LINK_STATES(STATE_ENUM) };
+extern const struct state_machine link_machine;
 
 struct redis_link;
 

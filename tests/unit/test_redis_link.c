@@ -426,3 +426,24 @@ Test(redis_link, refuses_commands_while_it_is_down)
         -ENOTCONN);
     tear_down(&fixture);
 }
+
+/* ── States ──────────────────────────────────────────────────────────────────────────────────── */
+
+Test(redis_link, moves_only_as_its_states_say)
+{
+    static const bool allowed[LINK_CLOSED + 1][LINK_CLOSED + 1] = {
+        [LINK_DOWN] = {[LINK_OPENING] = true, [LINK_CLOSED] = true},
+        [LINK_OPENING] = {[LINK_UP] = true, [LINK_FAILING] = true, [LINK_CLOSING] = true},
+        [LINK_UP] = {[LINK_FAILING] = true, [LINK_CLOSING] = true},
+        [LINK_FAILING] = {[LINK_DOWN] = true, [LINK_CLOSING] = true},
+        [LINK_CLOSING] = {[LINK_CLOSED] = true},
+    };
+
+    cr_assert_eq(link_machine.count, LINK_CLOSED + 1);
+    for (unsigned from = 0; from < link_machine.count; from++) {
+        for (unsigned to = 0; to < link_machine.count; to++) {
+            cr_expect_eq(state_may_move(&link_machine, from, to), allowed[from][to], "%s to %s",
+                         state_name(&link_machine, from), state_name(&link_machine, to));
+        }
+    }
+}
