@@ -58,7 +58,7 @@ int config_to_fd(const struct config *config)
     return fd;
 }
 
-static int read_all(int fd, struct text *text)
+static int config_transfer_read_all(int fd, struct text *text)
 {
     char buffer[4096];
     off_t offset = 0;
@@ -113,7 +113,7 @@ int config_read_fd(int fd, struct config **ret_config)
     if (!config) {
         return -ENOMEM;
     }
-    int rc = read_all(fd, &text);
+    int rc = config_transfer_read_all(fd, &text);
     if (rc == 0) {
         rc = text.len > 0 ? read_written(&loading, text.data) : CONFIG_INVALID;
     }

@@ -42,7 +42,7 @@ static bool copy_lower(char *buffer, size_t size, struct span text, const char *
     return true;
 }
 
-static bool read_port(struct span digits, uint16_t *ret_port)
+static bool origin_read_port(struct span digits, uint16_t *ret_port)
 {
     uint32_t port = 0;
 
@@ -87,7 +87,8 @@ static bool read_authority(struct span authority, struct origin *origin)
         }
     }
     origin->port = scheme_port(origin->scheme);
-    if (colon && !read_port((struct span){colon + 1, (size_t)(end - colon - 1)}, &origin->port)) {
+    if (colon &&
+        !origin_read_port((struct span){colon + 1, (size_t)(end - colon - 1)}, &origin->port)) {
         return false;
     }
     return copy_lower(origin->host, sizeof(origin->host), host, is_ip6 ? ":.[]" : ".-_");

@@ -78,7 +78,7 @@ void control_send(struct control *control, const char *line)
     }
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+static void control_on_handle_closed(uv_handle_t *handle)
 {
     struct control *control = CONTAINER_OF(handle, struct control, pipe);
 
@@ -88,6 +88,6 @@ static void on_handle_closed(uv_handle_t *handle)
 void control_close(struct control *control)
 {
     if (!is_closing(control)) {
-        uv_close((uv_handle_t *)&control->pipe, on_handle_closed);
+        uv_close((uv_handle_t *)&control->pipe, control_on_handle_closed);
     }
 }

@@ -167,7 +167,7 @@ static void admin_on_ending(struct channel *channel)
 }
 
 /* The client takes no place any more. */
-static void leave(struct admin *admin, struct client *client)
+static void admin_leave(struct admin *admin, struct client *client)
 {
     admin->served -= list_is_linked(&client->link);
     list_remove(&client->link);
@@ -178,7 +178,7 @@ static void admin_on_closed(struct channel *channel)
     struct admin *admin = admin_of(channel);
     struct client *client = client_of(channel);
 
-    leave(admin, client);
+    admin_leave(admin, client);
     timer_cancel(&admin->loop->wheel, &client->deadline);
     mem_free(client);
     admin->open--;
@@ -197,13 +197,13 @@ static const struct channel_events channel_events = {
     .on_closed = admin_on_closed,
 };
 
-static void on_accept(void *owner, int fd, const struct sockaddr *peer)
+static void admin_on_accept(void *owner, int fd, const struct sockaddr *peer)
 {
     struct admin *admin = owner;
 
     if (admin->served == ADMIN_MAX_CLIENTS) {
         struct client *oldest = CONTAINER_OF(list_first(&admin->clients), struct client, link);
-        leave(admin, oldest);
+        admin_leave(admin, oldest);
         channel_abort(&oldest->http.channel);
     }
     struct client *client = mem_zalloc(1, sizeof(*client));
@@ -222,12 +222,12 @@ static void on_accept(void *owner, int fd, const struct sockaddr *peer)
     touch(client, ADMIN_REQUEST_TIMEOUT_MS);
 }
 
-static bool is_over_share(void *owner)
+static bool admin_is_over_share(void *owner)
 {
     return false;
 }
 
-static void on_listener_closed(void *owner)
+static void admin_on_listener_closed(void *owner)
 {
     struct admin *admin = owner;
 
@@ -236,9 +236,9 @@ static void on_listener_closed(void *owner)
 }
 
 static const struct listener_events listener_events = {
-    .is_over_share = is_over_share,
-    .on_accept = on_accept,
-    .on_closed = on_listener_closed,
+    .is_over_share = admin_is_over_share,
+    .on_accept = admin_on_accept,
+    .on_closed = admin_on_listener_closed,
 };
 
 /* ── Opening and closing ─────────────────────────────────────────────────────────────────────── */

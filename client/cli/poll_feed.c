@@ -55,7 +55,7 @@ static bool poll_feed_find(struct json_value object, const char *name, enum json
     return json_find(object, name, ret_value) == 0 && ret_value->kind == kind;
 }
 
-static int take_messages(struct feed *feed, struct json_value messages)
+static int poll_feed_take_messages(struct feed *feed, struct json_value messages)
 {
     struct json_value message;
     size_t position = 0;
@@ -79,7 +79,7 @@ static int take_state(struct feed *feed, struct json_value state)
         watch_display_stages(feed->display, rev, stages) != 0) {
         return feed_fail(feed, FEED_FAILED, "the server's answer is no state of a task");
     }
-    return take_messages(feed, messages);
+    return poll_feed_take_messages(feed, messages);
 }
 
 /* An answer that is no state. Only what says so as a broker does comes from one, and not from

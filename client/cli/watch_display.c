@@ -52,7 +52,7 @@ void watch_display_deinit(struct watch_display *display)
 
 /* ── Lines ───────────────────────────────────────────────────────────────────────────────────── */
 
-static int64_t now_ms(void)
+static int64_t watch_display_now_ms(void)
 {
     struct timespec now;
 
@@ -115,7 +115,8 @@ static void print_stage(const struct watch_display *display, const struct task_v
     struct text text = TEXT_EMPTY;
     bool known = stage->entered_ms >= 0 && stage->left_ms >= 0;
 
-    begin_line(display, &text, MARK_OVER, stage->left_ms >= 0 ? stage->left_ms : now_ms());
+    begin_line(display, &text, MARK_OVER,
+               stage->left_ms >= 0 ? stage->left_ms : watch_display_now_ms());
     printable_append(&text, stage->name, STAGE_MAX, display->utf8);
     append_duration(&text, "  ",
                     known ? (double)(stage->left_ms - stage->entered_ms) / 1000
@@ -129,7 +130,7 @@ static void print_error(const struct watch_display *display, enum mark mark, con
 {
     struct text text = TEXT_EMPTY;
 
-    begin_line(display, &text, mark, now_ms());
+    begin_line(display, &text, mark, watch_display_now_ms());
     text_puts(&text, what);
     append_foreign(display, &text, &display->view.error_code);
     text_puts(&text, ": ");
@@ -142,7 +143,7 @@ static void print_completion(const struct watch_display *display)
 {
     struct text text = TEXT_EMPTY;
 
-    begin_line(display, &text, MARK_OVER, now_ms());
+    begin_line(display, &text, MARK_OVER, watch_display_now_ms());
     text_puts(&text, "complete");
     append_duration(&text, " in ", display->view.duration_s);
     text_puts(&text, display->view.result_url.len > 0 ? "  " : "");
@@ -155,7 +156,7 @@ static void print_reset(const struct watch_display *display)
 {
     struct text text = TEXT_EMPTY;
 
-    begin_line(display, &text, MARK_RESET, now_ms());
+    begin_line(display, &text, MARK_RESET, watch_display_now_ms());
     text_puts(&text, "the task begins anew\n");
     display_print(&text);
 }
@@ -173,7 +174,7 @@ static void display_write_state(const struct watch_display *display, struct text
                  : view->stage.name[0] != '\0'        ? view->stage.name
                                                       : "running",
         .percentage = view->percentage,
-        .remaining_s = task_view_remaining_s(view, now_ms()),
+        .remaining_s = task_view_remaining_s(view, watch_display_now_ms()),
         .speed = runs ? view->speed : TASK_VIEW_UNKNOWN,
     };
 
@@ -206,7 +207,7 @@ static void show_state(struct watch_display *display)
         display_write_state(display, &text, terminal_width());
         text_puts(&text, "\x1b[K");
     } else {
-        append_time_of_day(&text, now_ms());
+        append_time_of_day(&text, watch_display_now_ms());
         text_puts(&text, " ");
         display_write_state(display, &text, 0);
         text_puts(&text, "\n");
@@ -287,7 +288,7 @@ int watch_display_message(struct watch_display *display, struct json_value messa
 {
     enum task_view_news news;
     const uint64_t held_n = display->view.rev.n;
-    int rc = task_view_message(&display->view, message, now_ms(), &news);
+    int rc = task_view_message(&display->view, message, watch_display_now_ms(), &news);
 
     if (rc) {
         return rc;
@@ -330,7 +331,7 @@ void watch_display_note(struct watch_display *display, const char *format, ...)
         fprintf(stderr, "%s\n", note);
         return;
     }
-    begin_line(display, &text, MARK_NOTE, now_ms());
+    begin_line(display, &text, MARK_NOTE, watch_display_now_ms());
     printable_append(&text, note, sizeof(note), display->utf8);
     text_puts(&text, "\n");
     display_print(&text);

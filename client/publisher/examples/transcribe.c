@@ -32,7 +32,7 @@ extern char **environ;
 
 static volatile sig_atomic_t interrupted;
 
-static void on_signal(int number)
+static void transcribe_on_signal(int number)
 {
     interrupted = number;
 }
@@ -134,8 +134,8 @@ static void end_utterance(ps_decoder_t *decoder, FILE *transcript)
 }
 
 /* Decodes until the samples end, and tells how many there were of `expected` (0: not known). */
-static void decode(ps_decoder_t *decoder, FILE *samples, FILE *transcript, uint64_t expected,
-                   struct progressd_publisher *job)
+static void transcribe_decode(ps_decoder_t *decoder, FILE *samples, FILE *transcript,
+                              uint64_t expected, struct progressd_publisher *job)
 {
     int16_t buffer[SAMPLES_AT_ONCE];
     uint64_t decoded = 0;
@@ -187,7 +187,8 @@ static int decode_all(ps_decoder_t *decoder, const char *audio, FILE *transcript
         return fail(job, "NO_FFMPEG", "ffmpeg can't be started");
     }
     progressd_stage(job, "transcribing");
-    decode(decoder, ffmpeg.output, transcript, (uint64_t)(seconds * SAMPLES_PER_SECOND), job);
+    transcribe_decode(decoder, ffmpeg.output, transcript, (uint64_t)(seconds * SAMPLES_PER_SECOND),
+                      job);
     const bool whole = program_end(&ffmpeg);
     if (interrupted) {
         return cancel(job);
@@ -212,7 +213,7 @@ static void print_url(FILE *out, const char *path)
     }
 }
 
-static int complete(struct progressd_publisher *job, const char *transcript)
+static int transcribe_complete(struct progressd_publisher *job, const char *transcript)
 {
     char path[PATH_MAX], url[3 * PATH_MAX + sizeof("file://")];
     FILE *out = fmemopen(url, sizeof(url), "w");
@@ -248,12 +249,12 @@ static int transcribe(struct progressd_publisher *job, const char *audio, const 
         return status;
     }
     progressd_stage(job, "finishing");
-    return complete(job, path);
+    return transcribe_complete(job, path);
 }
 
 int main(int argc, char **argv)
 {
-    const struct sigaction action = {.sa_handler = on_signal};
+    const struct sigaction action = {.sa_handler = transcribe_on_signal};
     struct progressd_publisher *job;
 
     if (argc != 5) {
