@@ -1,6 +1,6 @@
 /* Base64 (RFC 4648): the standard alphabet with padding, and the one for URLs without.
  *
- * Receives   bytes or text, from jwt_key and auth
+ * Receives   bytes or text
  * Hands on   the other form
  * Owns       nothing
  */

@@ -1,6 +1,6 @@
 /* Counted, immutable bytes: a payload that is built once and shared by all who send it.
  *
- * Receives   a length, from whoever builds a frame
+ * Receives   a length
  * Hands on   the same bytes to any number of holders
  * Owns       its memory: one allocation, gone with the last reference
  *

@@ -1,6 +1,6 @@
 /* One line of text for each event worth knowing, on standard error.
  *
- * Receives   a level, the module's name, a message and its fields, from any module of broker/
+ * Receives   a level, the module's name, a message and its fields
  * Hands on   one write(2) of a whole line: logfmt, or JSON
  * Owns       the process' log settings
  *

@@ -1,6 +1,6 @@
 /* A hash table from byte strings to pointers.
  *
- * Receives   keys that lie in the values themselves (or live as long), from the hub and others
+ * Receives   keys that lie in the values themselves, or live as long
  * Hands on   the value of a key
  * Owns       its slots; borrows keys and values
  *

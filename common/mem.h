@@ -1,6 +1,6 @@
 /* Memory from the heap, which may be out.
  *
- * Receives   sizes, from constructors everywhere
+ * Receives   sizes
  * Hands on   malloc(3) memory, or NULL
  * Owns       the counter that makes a chosen allocation fail, for tests
  *

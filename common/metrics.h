@@ -1,7 +1,7 @@
 /* Metrics: counters in memory that all processes of a node share, one slot a process.
  *
  * Receives   increments, from every module of a worker, the recorder, the supervisor
- * Hands on   sums, and Prometheus' text, to whoever answers for the node (admin)
+ * Hands on   sums, and Prometheus' text of all processes of a node
  * Owns       the mapping of the page; metrics_table.h lists what is counted
  *
  * The supervisor creates the page and hands its descriptor to its children. It gives each process

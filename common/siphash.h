@@ -1,6 +1,6 @@
 /* SipHash-2-4: a hash that nobody without the key can make collide.
  *
- * Receives   a key of 16 secret bytes and any bytes, from map
+ * Receives   a key of 16 secret bytes and any bytes
  * Hands on   64 bits
  * Owns       nothing
  *

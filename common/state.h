@@ -1,6 +1,6 @@
 /* State machines as tables: the states' names, the moves that are allowed, and a trace of each.
  *
- * Receives   a move, from the one setter of a machine
+ * Receives   a move
  * Hands on   a line in the log at debug level
  * Owns       nothing: the state is a byte of the object that is in it
  *

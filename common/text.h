@@ -1,6 +1,6 @@
 /* A text that grows while it is written: JSON, HTTP, metrics.
  *
- * Receives   pieces, from whoever writes a text too long or too loose for a fixed buffer
+ * Receives   pieces of a text that is too long or too loose for a fixed buffer
  * Hands on   the whole as a pointer and a length, or as counted bytes
  * Owns       its buffer
  *

@@ -1,6 +1,6 @@
 /* A point in time as people and JavaScript read it: RFC 3339, UTC, milliseconds; and as HTTP does.
  *
- * Receives   milliseconds since 1970, from log and whoever shows a time
+ * Receives   milliseconds since 1970
  * Hands on   "2026-11-23T06:16:17.123Z", "Mon, 23 Nov 2026 06:16:17 GMT"
  * Owns       nothing
  */

@@ -1,7 +1,7 @@
 /* The form of a request's head (RFC 9112, 2 to 5): which bytes may stand where, up to the empty
  * line that ends it. What the lines mean is not looked at.
  *
- * Receives   bytes as they come, from http_request
+ * Receives   bytes as they come
  * Hands on   where the head ends, or what is wrong at the first byte that is
  * Owns       nothing; the state is the caller's
  *

@@ -1,6 +1,6 @@
 /* HTTP/1.1 responses (RFC 9112), written whole.
  *
- * Receives   a status, headers and a body, from poller and admin
+ * Receives   a status, headers and a body
  * Hands on   the response as text to send
  * Owns       nothing
  */

@@ -1,6 +1,6 @@
 /* A request's target (RFC 9112, 3.2).
  *
- * Receives   the target's text, from http_request; its parts, from those who route by them
+ * Receives   the target's text; its parts, to be compared or decoded
  * Hands on   path and query; text with its percent-encoding undone
  * Owns       nothing; spans point into the target
  */

@@ -1,6 +1,6 @@
 /* The client protocol: what a client says, and what is said to it alone.
  *
- * Receives   a client's text message, from session
+ * Receives   a client's text message
  * Hands on   its checked members, or an error code with the member at fault; the texts of
  *            subscribed, token_expiring, unsubscribed, error and pong
  * Owns       nothing; names and codes come from messages.json by way of message_tables.h

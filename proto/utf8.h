@@ -1,6 +1,6 @@
 /* UTF-8 (RFC 3629), checked as it arrives.
  *
- * Receives   bytes in any pieces, from ws_frame and json
+ * Receives   bytes in any pieces
  * Hands on   whether they may still be, and whether they are, valid text
  * Owns       nothing; the state is the caller's four bytes
  */

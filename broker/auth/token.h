@@ -1,7 +1,7 @@
 /* What a verified token allows: which tasks, until when.
  *
- * Receives   the claims of a token whose signature is good, from auth
- * Hands on   yes or no for a task id, to session and poller
+ * Receives   the claims of a token whose signature is good
+ * Hands on   yes or no for a task id
  * Owns       its names; shared by count (one thread) between cache and sessions
  *
  * Tasks are named by the claim `tasks`, an array of strings, or `taskId`, a string, or both: each

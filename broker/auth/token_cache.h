@@ -1,6 +1,6 @@
 /* Tokens that were found good, so that nobody has to check them twice.
  *
- * Receives   the digest of a token's text, and the token, from auth
+ * Receives   the digest of a token's text, and the token
  * Hands on   the token again, for the same digest
  * Owns       a reference to each token it holds
  *

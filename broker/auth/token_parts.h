@@ -1,6 +1,6 @@
 /* A JSON Web Token taken apart, before anybody trusts it (RFC 7515, RFC 7519).
  *
- * Receives   a token's text, from auth
+ * Receives   a token's text
  * Hands on   what the header says, the text of the claims, and what was signed
  * Owns       the decoded parts; borrows the text
  */

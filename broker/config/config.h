@@ -1,7 +1,7 @@
 /* What the broker was told: its options as one plain struct.
  *
- * Receives   values, from config_load (flags, environment, file) and config_transfer (in a child)
- * Hands on   struct config, to every module's constructor
+ * Receives   values from flags, environment and file; in a child, from its parent
+ * Hands on   struct config
  * Owns       nothing itself; what the struct's pointers point to is freed by config_free()
  *
  * Each member is an option, of the name in the table in config_options.c.

@@ -1,6 +1,6 @@
 /* How a configuration comes about: from flags, environment and file.
  *
- * Receives   argv and environ, from main
+ * Receives   argv and environ
  * Hands on   struct config, checked as a whole; the text of --help
  * Owns       nothing
  *

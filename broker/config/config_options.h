@@ -1,7 +1,7 @@
 /* The table of options: each has one name, one kind of value, one default and one explanation.
  *
  * Receives   nothing
- * Hands on   the table, to config; the text of --help
+ * Hands on   the table; the text of --help
  * Owns       nothing
  *
  * A new option is a row in config_options.c and a member of struct config: file, environment,

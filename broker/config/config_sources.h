@@ -1,6 +1,6 @@
 /* Where options come from: defaults, file, environment and flags, the strongest last.
  *
- * Receives   argv, environ and the file that they name, from config
+ * Receives   argv, environ and the file that they name
  * Hands on   struct config, its members set; a message that names place and reason
  * Owns       nothing
  */

@@ -1,6 +1,6 @@
 /* The configuration's way from the supervisor to its children.
  *
- * Receives   struct config, from the supervisor; a memory file, in a child
+ * Receives   struct config; a memory file, in a child
  * Hands on   the memory file; the same struct config
  * Owns       nothing
  *

@@ -1,6 +1,6 @@
 /* The kinds of values that options have: how each is read from text and written again.
  *
- * Receives   one option's text and range, from config_sources
+ * Receives   one option's text and range
  * Hands on   the member of struct config, filled
  * Owns       nothing; what a member points to belongs to the struct config
  */

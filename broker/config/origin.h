@@ -1,6 +1,6 @@
 /* Which web pages may use the broker: the Origin of WebSocket upgrades and of CORS.
  *
- * Receives   the option allowed-origins, from config; Origin and Host, from session and poller
+ * Receives   the option allowed-origins; a request's Origin and Host
  * Hands on   yes or no
  * Owns       the list
  *

@@ -1,6 +1,6 @@
 /* A listening TCP socket, for clients or for the admin port.
  *
- * Receives   an address, from supervisor
+ * Receives   an address
  * Hands on   the descriptor, which the workers inherit (or admin keeps), and the real port
  * Owns       nothing
  */

@@ -121,7 +121,7 @@ static void begin(struct outbox *outbox, struct bytes *bytes, size_t written)
     outbox->begun_at = (uint32_t)written;
 }
 
-/* What of `written` is left behind what was begun before. */
+/* Bytes of `written` beyond those of the piece that an earlier write ended in. */
 static size_t settle_begun(struct outbox *outbox, size_t written)
 {
     struct bytes *begun = TAKE(outbox->begun);

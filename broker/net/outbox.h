@@ -1,4 +1,4 @@
-/* Pending output of one client.
+/* Pending output of one connection.
  *
  * Receives   bytes for this client alone, by outbox_put(); frames of tasks, for one batch
  * Hands on   a vector to write; and, told how much of it was written, which frames were taken
@@ -40,7 +40,7 @@ void outbox_replace_last(struct outbox *outbox, struct bytes *bytes);
 /* What was put last, borrowed; NULL when nothing waits. */
 const struct bytes *outbox_last(const struct outbox *outbox);
 
-/* How many wait, apart from what was begun. */
+/* Bytes objects in the queue, without the one that is written in part. */
 uint32_t outbox_waiting(const struct outbox *outbox);
 
 /* Whether so much waits that its cause must stop: OUTBOX_FULL_BYTES or more, or half of a batch.
@@ -63,15 +63,15 @@ struct outbox_batch {
     size_t len;                         /* bytes of the vector */
 };
 
-/* Begins a batch: what was begun, and of what waits as much as fits. Whether all of it fitted, so
- * that frames of tasks may follow. */
+/* Begins a batch: what was written in part, then as much of the queue as fits. True if all of it
+ * fitted, so that frames of tasks may follow. */
 bool outbox_batch_begin(struct outbox_batch *batch, const struct outbox *outbox);
 
 /* Adds a frame of a task; at most OUTBOX_BATCH. It is borrowed until outbox_settle(). */
 void outbox_batch_offer(struct outbox_batch *batch, struct bytes *frame);
 
-/* `written` bytes of the batch are gone: drops what is, and keeps what was begun. How many of the
- * frames offered were written, or begun. */
+/* `written` bytes of the batch are gone: drops what is complete, keeps what was written in part.
+ * Returns how many of the offered frames were written, whole or in part. */
 uint32_t outbox_settle(struct outbox *outbox, const struct outbox_batch *batch, size_t written);
 
 #endif

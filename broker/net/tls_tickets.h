@@ -2,7 +2,7 @@
  * TLS_TICKETS_EPOCH_S.
  *
  * Receives   a secret made at random once, by the supervisor; the time of day
- * Hands on   the keys that tickets are sealed and opened with, to OpenSSL by tls_context.c
+ * Hands on   the keys that tickets are sealed and opened with, to OpenSSL
  * Owns       the secret of the last epoch, and the keys of that one and of this
  *
  * The secret of an epoch is derived from its predecessor's, one way, and the predecessor is wiped:

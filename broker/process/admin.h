@@ -1,6 +1,6 @@
 /* The admin port: /metrics, /healthz, /readyz and /status over HTTP, in the supervisor's loop.
  *
- * Receives   a listening socket, from supervisor
+ * Receives   a listening socket
  * Hands on   what node.h and the metrics page tell, as answers
  * Owns       the socket and its connections, ADMIN_MAX_CLIENTS at the most; borrows the node
  *

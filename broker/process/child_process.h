@@ -1,6 +1,6 @@
 /* One worker or recorder, as the supervisor sees it: started, replaced when it dies, stopped.
  *
- * Receives   start and stop, from supervisor
+ * Receives   orders to start and to stop
  * Hands on   on_ready, on_exited, on_stopped; orders over the control pipe
  * Owns       the process and its control pipe; borrows the descriptors that it hands down
  *

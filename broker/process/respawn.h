@@ -1,6 +1,6 @@
 /* When a process that ended is started again: at once, unless it keeps dying.
  *
- * Receives   how long a process lived, from child_process and embedded_redis
+ * Receives   how long a process lived
  * Hands on   how long to wait before its next start
  * Owns       nothing; the state is the caller's, zeroed to begin with
  */

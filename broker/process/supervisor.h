@@ -1,6 +1,6 @@
 /* The parent of all processes: opens what they share, starts and replaces them, ends them.
  *
- * Receives   the configuration, from main; signals; what the children say on their control pipes
+ * Receives   the configuration; signals; what the children say on their control pipes
  * Hands on   the listening socket, the configuration, the metrics page and their orders to the
  *            children (child.h); the node's state to admin
  * Owns       the sockets, the page, the children, the embedded Redis, the admin port

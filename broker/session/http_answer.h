@@ -1,6 +1,6 @@
 /* Answers to HTTP requests of browsers: with CORS, counted; as JSON unless it is said.
  *
- * Receives   what to say, from session.c, poller.c and web_page.c
+ * Receives   status, content and headers of an answer
  * Hands on   the response to http_connection_respond_shared()
  * Owns       nothing
  *

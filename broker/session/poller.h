@@ -1,6 +1,6 @@
 /* A client that polls over HTTP: GET /api/progress/{taskId}.
  *
- * Receives   a request, from session.c
+ * Receives   a request
  * Hands on   the answer, to http_answer.c, at once or when the state is known
  * Owns       the poll under way, with its subscription
  *

@@ -1,10 +1,10 @@
 /* One client, from accept to close: first HTTP requests, then perhaps WebSocket.
  *
- * Receives   an accepted socket, from sessions.c; the events of its channel and of what it speaks
+ * Receives   an accepted socket; the events of its channel and of what it speaks
  * Hands on   each request to where its path says: watcher.c (upgrade), poller.c, web_page.c, or an
  *            error
- * Owns       the channel with HTTP or WebSocket on it, the watcher or the poll, the client's one
- * timer
+ * Owns       the channel with HTTP or WebSocket on it, the watcher or the poll, the client's
+ *            timer
  *
  * Paths: /ws/progress and /ws/progress/{taskId} are WebSocket, /api/progress/{taskId} is the HTTP
  * API; all others are files, if web-root is set.

@@ -1,6 +1,6 @@
 /* A client that watches over WebSocket: what it watches, what it may say, when it is closed.
  *
- * Receives   the client's messages and its connection's readiness, from session.c
+ * Receives   the client's messages and its connection's readiness
  * Hands on   subscriptions to hub_subscribe() (hub.c); what is for this client alone to
  *            ws_connection_send(); frames of tasks, when they are collected (channel.c)
  * Owns       its subscriptions and their tokens

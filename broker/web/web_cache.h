@@ -1,6 +1,6 @@
 /* What the files of the web page contain: read once, shared by all who are sent it.
  *
- * Receives   open files, from web_page.c
+ * Receives   open files
  * Hands on   their bytes and their ETag
  * Owns       a reference to the bytes of each file that it remembers
  *

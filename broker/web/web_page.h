@@ -1,6 +1,6 @@
 /* The web page that the broker serves besides: answers requests by the files of `web-root`.
  *
- * Receives   requests whose path is none of the protocol's, from session.c
+ * Receives   requests whose path is none of the protocol's
  * Hands on   the answer, to http_answer.c
  * Owns       nothing
  *

@@ -1,14 +1,14 @@
 /* The folder of the web page: from a request's path to an open file in it.
  *
- * Receives   the path of a request, from web_page.c
+ * Receives   the path of a request
  * Hands on   the file, open, and what fstat(2) says of it
  * Owns       nothing
  *
  * No path leaves the folder. Once decoded a path has no NUL, no empty component and none that
  * begins with a dot, so neither `..` nor hidden files. The kernel holds what is left to the folder
  * (openat2(2), RESOLVE_BENEATH): symlinks work as long as they stay within, and lead to nothing
- * that is hidden (read from /proc). Where the kernel, or a
- * container's filter, has no openat2(2), no symlink below the folder is followed at all.
+ * that is hidden (read from /proc). Where the kernel, or a container's filter, has no openat2(2),
+ * no symlink below the folder is followed at all.
  *
  * The folder itself is opened anew each time, and may be a symlink: so one that is put in its place
  * while the broker runs is the one that is served.

@@ -1,6 +1,6 @@
 /* How long to wait before the next attempt to reach a broker: exponential, with full jitter.
  *
- * Receives   failures, from follower
+ * Receives   failures
  * Hands on   milliseconds
  * Owns       nothing
  */

@@ -1,6 +1,6 @@
 /* A program that is run, with its output in our hands.
  *
- * Receives   a command line, from command_run
+ * Receives   a command line
  * Hands on   what it prints, by two pipes; how it ended
  * Owns       the pipes, the process until child_wait(), and what signals do to us meanwhile
  *

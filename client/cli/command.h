@@ -1,6 +1,6 @@
 /* The commands of progressctl.
  *
- * Receives   what follows the command's name, from main
+ * Receives   what follows the command's name
  * Hands on   an exit status
  * Owns       nothing
  */

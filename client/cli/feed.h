@@ -1,7 +1,7 @@
 /* What the two ways of following a task have in common: live_feed (WebSocket) and poll_feed (HTTP).
  *
- * Receives   where, which task and with what token, from command_watch
- * Hands on   what comes, to watch_display; how it went, to follower
+ * Receives   where, which task and with what token
+ * Hands on   what comes, to a display; how it went
  * Owns       nothing
  */
 #ifndef PROGRESSD_CLIENT_CLI_FEED_H

@@ -1,6 +1,6 @@
 /* How a watcher stays with its task: which transport when, and when to give up.
  *
- * Receives   a feed, from command_watch
+ * Receives   a feed
  * Hands on   how it ended
  * Owns       nothing
  *

@@ -1,6 +1,6 @@
 /* HTTP requests, one a connection. On libcurl.
  *
- * Receives   what to ask for, from progressctl's get, watch (polling) and status
+ * Receives   what to ask for, and of which server
  * Hands on   the whole reply
  * Owns       nothing
  */

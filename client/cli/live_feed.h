@@ -1,6 +1,6 @@
 /* Following a task over WebSocket: one connection, from opening to its end.
  *
- * Receives   a feed, from follower
+ * Receives   a feed
  * Hands on   messages, to the feed's display
  * Owns       the connection
  */

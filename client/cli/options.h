@@ -1,6 +1,6 @@
 /* The options and operands of a command.
  *
- * Receives   argv, from a command
+ * Receives   argv
  * Hands on   the options' values where the command wants them, and the operands
  * Owns       nothing; texts point into argv and the environment
  */

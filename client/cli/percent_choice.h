@@ -1,6 +1,6 @@
 /* Which of the percentages that a program prints are its progress.
  *
- * Receives   each percentage with where it stood, from progress_reader
+ * Receives   each percentage with where it stood in a program's output
  * Hands on   whether it is progress
  * Owns       nothing
  *

@@ -1,6 +1,6 @@
 /* Following a task over HTTP: one question and its answer.
  *
- * Receives   a feed, from follower
+ * Receives   a feed
  * Hands on   messages, to the feed's display
  * Owns       nothing
  */

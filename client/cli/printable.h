@@ -1,6 +1,6 @@
 /* Text of others, made fit to be shown on a terminal.
  *
- * Receives   any text, from progress_line and watch_display
+ * Receives   any text
  * Hands on   the same without control characters, and its width
  * Owns       nothing
  *

@@ -1,6 +1,6 @@
 /* How a task stands, as one line of text that fits a width.
  *
- * Receives   what to show, from watch_display
+ * Receives   a task's stage, percentage and times
  * Hands on   the line, without its end
  * Owns       nothing
  *

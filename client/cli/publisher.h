@@ -1,6 +1,6 @@
 /* Calls of the function library in Redis, one at a time, each with its answer.
  *
- * Receives   what to call, from command_publish and command_reset
+ * Receives   what to call
  * Hands on   the rev, or the words of the refusal
  * Owns       a connection to Redis
  *

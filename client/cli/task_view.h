@@ -1,6 +1,6 @@
 /* What a watcher knows of a task: the messages it was sent, merged.
  *
- * Receives   messages, stages and revs, from watch_display
+ * Receives   messages, stages and revs
  * Hands on   what there is to show; each stage that is over, once
  * Owns       the texts of the end
  *

@@ -1,6 +1,6 @@
 /* The timestamps of messages, ISO 8601 as the protocol has them, read.
  *
- * Receives   a timestamp's text, from task_view
+ * Receives   a timestamp's text
  * Hands on   milliseconds since 1970
  * Owns       nothing
  */

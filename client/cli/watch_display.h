@@ -1,7 +1,7 @@
 /* What `watch` prints: a line that is drawn again and again on a terminal, plain lines elsewhere,
  * or the messages themselves.
  *
- * Receives   messages, lists of stages and notes, from the feeds
+ * Receives   messages, lists of stages and notes
  * Hands on   text, to standard output
  * Owns       the view of the task
  *

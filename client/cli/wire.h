@@ -1,7 +1,7 @@
 /* A connection to a broker that waits: progressctl does one thing at a time. On libcurl, which
  * brings TLS, proxies and names along.
  *
- * Receives   an address and bytes to send, from ws_client
+ * Receives   an address and bytes to send
  * Hands on   bytes as they were read
  * Owns       libcurl's handle
  *

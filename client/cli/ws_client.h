@@ -1,6 +1,6 @@
 /* The client's side of a WebSocket connection (RFC 6455), waiting.
  *
- * Receives   texts to send, from progressctl's watch and ping
+ * Receives   texts to send
  * Hands on   the server's messages, one at a time
  * Owns       the connection
  *

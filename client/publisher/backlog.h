@@ -1,6 +1,6 @@
 /* What a job has told and Redis doesn't have yet, in order.
  *
- * Receives   messages: backlog_put() (sender.c, from the job's threads)
+ * Receives   messages, from the job's threads: backlog_put()
  * Hands on   the next to be sent: backlog_take() (sender.c, its thread)
  * Owns       the messages in it; no lock of its own
  *

@@ -1,7 +1,7 @@
 /* What time it is, in milliseconds.
  *
  * Receives   nothing
- * Hands on   the time, to publisher.c and sender.c
+ * Hands on   the time
  * Owns       nothing
  */
 #ifndef PROGRESSD_CLIENT_CLOCK_H

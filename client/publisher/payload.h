@@ -1,6 +1,6 @@
 /* The payloads of a job's messages, as JSON that the function library takes.
  *
- * Receives   what the job tells, from publisher.c
+ * Receives   what the job tells
  * Hands on   the payload's text; or what is wrong with the arguments
  * Owns       nothing
  *

@@ -1,7 +1,7 @@
 /* One connection to Redis for one thread, which may wait: opened when it is needed, and again when
  * it was lost.
  *
- * Receives   calls of the function library, from sender.c's thread
+ * Receives   calls of the function library, from one thread
  * Hands on   how each went, in the words of publisher.h
  * Owns       the connection and what it is opened with
  */

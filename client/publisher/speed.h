@@ -1,6 +1,6 @@
 /* How fast a job is, from the bytes it tells: an average in which what is older fades.
  *
- * Receives   how many bytes are done, from publisher.c
+ * Receives   how many bytes are done
  * Hands on   bytes a second
  * Owns       nothing
  */
