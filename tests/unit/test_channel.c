@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 
 #include "tests/support/client_fixture.h"
+#include "tests/support/state_pairs.h"
 
 /* ── Pausing ─────────────────────────────────────────────────────────────────────────────────── */
 
@@ -503,9 +504,5 @@ Test(channel, moves_between_states_as_its_header_says)
         [CHANNEL_CLOSED] = {false},
     };
 
-    for (unsigned from = 0; from <= CHANNEL_CLOSED; from++) {
-        for (unsigned to = 0; to <= CHANNEL_CLOSED; to++) {
-            cr_assert_eq(state_may_move(&channel_machine, from, to), allowed[from][to]);
-        }
-    }
+    EXPECT_STATE_PAIRS(&channel_machine, allowed);
 }

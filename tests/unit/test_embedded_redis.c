@@ -8,6 +8,7 @@
 #include "broker/process/redis_server.h"
 #include "common/mem.h"
 #include "tests/support/scripted_redis.h"
+#include "tests/support/state_pairs.h"
 #include "tests/support/turned_clock.h"
 
 /* ── One that finds a Redis in its state directory; to start one takes a real process ────────── */
@@ -193,18 +194,21 @@ Test(embedded_redis, leaves_a_directory_alone_that_another_uses)
 
 Test(embedded_redis, moves_only_as_its_states_say)
 {
-    for (unsigned from = 0; from < embedded_machine.count; from++) {
-        cr_expect_eq(state_may_move(&embedded_machine, from, EMBEDDED_STOPPING),
-                     from != EMBEDDED_STOPPING && from != EMBEDDED_STOPPED);
-        cr_expect_eq(state_may_move(&embedded_machine, from, EMBEDDED_STOPPED),
-                     from == EMBEDDED_STOPPING);
-        cr_expect_eq(state_may_move(&embedded_machine, from, EMBEDDED_STARTING),
-                     from == EMBEDDED_LOOKING);
-        cr_expect_eq(state_may_move(&embedded_machine, from, EMBEDDED_RUNNING),
-                     from == EMBEDDED_STARTING);
-        cr_expect_eq(state_may_move(&embedded_machine, from, EMBEDDED_LOOKING),
-                     from == EMBEDDED_PAUSING || from == EMBEDDED_TAKEN);
-        cr_expect_eq(state_may_move(&embedded_machine, from, EMBEDDED_FAILED),
-                     from == EMBEDDED_LOOKING || from == EMBEDDED_STARTING);
-    }
+    static const bool allowed[EMBEDDED_STOPPED + 1][EMBEDDED_STOPPED + 1] = {
+        [EMBEDDED_PAUSING] = {[EMBEDDED_LOOKING] = true, [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_LOOKING] = {[EMBEDDED_TAKEN] = true,
+                              [EMBEDDED_STARTING] = true,
+                              [EMBEDDED_FAILED] = true,
+                              [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_TAKEN] = {[EMBEDDED_LOOKING] = true, [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_STARTING] = {[EMBEDDED_RUNNING] = true,
+                               [EMBEDDED_PAUSING] = true,
+                               [EMBEDDED_FAILED] = true,
+                               [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_RUNNING] = {[EMBEDDED_PAUSING] = true, [EMBEDDED_STOPPING] = true},
+        [EMBEDDED_FAILED] = {[EMBEDDED_STOPPING] = true},
+        [EMBEDDED_STOPPING] = {[EMBEDDED_STOPPED] = true},
+    };
+
+    EXPECT_STATE_PAIRS(&embedded_machine, allowed);
 }

@@ -1,4 +1,5 @@
 #include "tests/support/client_fixture.h"
+#include "tests/support/state_pairs.h"
 
 Test(http_connection, answers_requests_one_after_the_other)
 {
@@ -319,9 +320,5 @@ Test(http_connection, moves_between_states_as_its_header_says)
         [HTTP_CONNECTION_OVER] = {false},
     };
 
-    for (unsigned from = 0; from <= HTTP_CONNECTION_OVER; from++) {
-        for (unsigned to = 0; to <= HTTP_CONNECTION_OVER; to++) {
-            cr_assert_eq(state_may_move(&http_connection_machine, from, to), allowed[from][to]);
-        }
-    }
+    EXPECT_STATE_PAIRS(&http_connection_machine, allowed);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tests/support/scripted_redis.h"
+#include "tests/support/state_pairs.h"
 #include "tests/support/turned_clock.h"
 
 #define MESSAGE "{\"type\":\"complete\",\"payload\":{\"resultUrl\":\"/1\",\"duration\":1}}"
@@ -345,15 +346,31 @@ Test(recorder, gives_up_a_master_that_was_demoted)
 
 Test(recorder, moves_only_as_its_states_say)
 {
-    for (unsigned from = 0; from < recorder_machine.count; from++) {
-        const bool runs = from < RECORDER_STOPPING;
+    static const bool allowed[RECORDER_CLOSING + 1][RECORDER_CLOSING + 1] = {
+        [RECORDER_AWAY] =
+            {[RECORDER_SUBSCRIBING] = true, [RECORDER_STOPPING] = true, [RECORDER_CLOSING] = true},
+        [RECORDER_SUBSCRIBING] = {[RECORDER_ASKING] = true,
+                                  [RECORDER_RECORDING] = true,
+                                  [RECORDER_AWAY] = true,
+                                  [RECORDER_STOPPING] = true,
+                                  [RECORDER_CLOSING] = true},
+        [RECORDER_ASKING] = {[RECORDER_STANDING_BY] = true,
+                             [RECORDER_RECORDING] = true,
+                             [RECORDER_AWAY] = true,
+                             [RECORDER_STOPPING] = true,
+                             [RECORDER_CLOSING] = true},
+        [RECORDER_STANDING_BY] = {[RECORDER_ASKING] = true,
+                                  [RECORDER_RECORDING] = true,
+                                  [RECORDER_AWAY] = true,
+                                  [RECORDER_STOPPING] = true,
+                                  [RECORDER_CLOSING] = true},
+        [RECORDER_RECORDING] = {[RECORDER_ASKING] = true,
+                                [RECORDER_STANDING_BY] = true,
+                                [RECORDER_AWAY] = true,
+                                [RECORDER_STOPPING] = true,
+                                [RECORDER_CLOSING] = true},
+        [RECORDER_STOPPING] = {[RECORDER_CLOSING] = true},
+    };
 
-        cr_expect_eq(state_may_move(&recorder_machine, from, RECORDER_STOPPING), runs);
-        cr_expect_eq(state_may_move(&recorder_machine, from, RECORDER_CLOSING),
-                     from != RECORDER_CLOSING);
-        cr_expect_eq(state_may_move(&recorder_machine, from, RECORDER_AWAY),
-                     runs && from != RECORDER_AWAY);
-        cr_expect_eq(state_may_move(&recorder_machine, from, RECORDER_SUBSCRIBING),
-                     from == RECORDER_AWAY);
-    }
+    EXPECT_STATE_PAIRS(&recorder_machine, allowed);
 }

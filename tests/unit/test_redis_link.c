@@ -4,6 +4,7 @@
 
 #include "broker/redis/redis_link.h"
 #include "tests/support/scripted_redis.h"
+#include "tests/support/state_pairs.h"
 #include "tests/support/turned_clock.h"
 
 /* ── A link to a scripted Redis; the test turns its clock ────────────────────────────────────── */
@@ -439,11 +440,5 @@ Test(redis_link, moves_only_as_its_states_say)
         [LINK_CLOSING] = {[LINK_CLOSED] = true},
     };
 
-    cr_assert_eq(link_machine.count, LINK_CLOSED + 1);
-    for (unsigned from = 0; from < link_machine.count; from++) {
-        for (unsigned to = 0; to < link_machine.count; to++) {
-            cr_expect_eq(state_may_move(&link_machine, from, to), allowed[from][to], "%s to %s",
-                         state_name(&link_machine, from), state_name(&link_machine, to));
-        }
-    }
+    EXPECT_STATE_PAIRS(&link_machine, allowed);
 }

@@ -1,6 +1,7 @@
 #include "broker/hub/watch.h"
 
 #include "tests/support/scripted_link.h"
+#include "tests/support/state_pairs.h"
 
 /* ── A watch in a room of its own, with one client ───────────────────────────────────────────── */
 
@@ -136,13 +137,7 @@ Test(watch, knows_every_pair_of_states)
         [WATCH_LIVE] = {[WATCH_READING] = true, [WATCH_AWAY] = true, [WATCH_GONE] = true},
     };
 
-    cr_assert_eq(watch_machine.count, WATCH_GONE + 1);
-    for (unsigned from = 0; from < watch_machine.count; from++) {
-        for (unsigned to = 0; to < watch_machine.count; to++) {
-            cr_assert_eq(state_may_move(&watch_machine, from, to), allowed[from][to], "%s to %s",
-                         state_name(&watch_machine, from), state_name(&watch_machine, to));
-        }
-    }
+    EXPECT_STATE_PAIRS(&watch_machine, allowed);
 }
 
 Test(watch, can_be_left_in_any_state)

@@ -1,4 +1,5 @@
 #include "tests/support/client_fixture.h"
+#include "tests/support/state_pairs.h"
 
 /* ── Messages ────────────────────────────────────────────────────────────────────────────────── */
 
@@ -257,9 +258,5 @@ Test(ws_connection, moves_between_states_as_its_header_says)
         [WS_CONNECTION_OVER] = {false},
     };
 
-    for (unsigned from = 0; from <= WS_CONNECTION_OVER; from++) {
-        for (unsigned to = 0; to <= WS_CONNECTION_OVER; to++) {
-            cr_assert_eq(state_may_move(&ws_connection_machine, from, to), allowed[from][to]);
-        }
-    }
+    EXPECT_STATE_PAIRS(&ws_connection_machine, allowed);
 }
