@@ -40,8 +40,6 @@ static int redis_server_lock(const char *state_dir, int *ret_lock, char why[REDI
 
 int redis_server_claim(const char *state_dir, int *ret_lock, char why[REDIS_SERVER_WHY_SIZE])
 {
-    int r;
-
     if (strlen(state_dir) + sizeof("/" STATE_DIR_REDIS_SOCKET) > REDIS_SERVER_PATH_SIZE) {
         snprintf(why, REDIS_SERVER_WHY_SIZE,
                  "the path of the state directory is too long for a socket in it: %zu bytes, and "
@@ -49,9 +47,10 @@ int redis_server_claim(const char *state_dir, int *ret_lock, char why[REDIS_SERV
                  strlen(state_dir), REDIS_SERVER_PATH_SIZE - sizeof("/" STATE_DIR_REDIS_SOCKET));
         return REDIS_SERVER_INVALID;
     }
-    r = state_dir_make(state_dir);
-    if (r < 0) {
-        return redis_server_refuse(why, "cannot make the state directory", state_dir, strerror(-r));
+    int rc = state_dir_make(state_dir);
+    if (rc < 0) {
+        return redis_server_refuse(why, "cannot make the state directory", state_dir,
+                                   strerror(-rc));
     }
     return redis_server_lock(state_dir, ret_lock, why);
 }

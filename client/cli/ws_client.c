@@ -162,14 +162,14 @@ int ws_client_open(const struct wire_address *address, const char *path, int64_t
     CLEANUP(text_deinit) struct text rest = TEXT_EMPTY;
     CLEANUP(wire_close) struct wire wire = WIRE_CLOSED;
     struct ws_client *client;
-    int result = wire_open(&wire, address, deadline);
+    int rc = wire_open(&wire, address, deadline);
 
-    if (result) {
-        return result;
+    if (rc) {
+        return rc;
     }
-    result = shake_hands(&wire, address, path, deadline, &rest, ret_status);
-    if (result) {
-        return result;
+    rc = shake_hands(&wire, address, path, deadline, &rest, ret_status);
+    if (rc) {
+        return rc;
     }
     client = client_new(&wire, &rest);
     if (!client) {
@@ -187,7 +187,7 @@ static int send_frame(struct ws_client *client, enum ws_opcode opcode, const voi
 {
     uint8_t header[WS_HEADER_MAX], mask[4], *frame;
     size_t header_len;
-    int result;
+    int rc;
 
     if (getrandom(mask, sizeof(mask), 0) != sizeof(mask)) {
         return -EIO;
@@ -202,9 +202,9 @@ static int send_frame(struct ws_client *client, enum ws_opcode opcode, const voi
         memcpy(frame + header_len, payload, len);
         ws_mask(frame + header_len, len, mask, 0);
     }
-    result = wire_write(&client->wire, frame, header_len + len, deadline);
+    rc = wire_write(&client->wire, frame, header_len + len, deadline);
     mem_free(frame);
-    return result;
+    return rc;
 }
 
 int ws_client_send(struct ws_client *client, const void *data, size_t len, int64_t deadline)
@@ -216,21 +216,21 @@ int ws_client_send(struct ws_client *client, const void *data, size_t len, int64
 static int parse_input(struct ws_client *client, struct ws_event *ret_event)
 {
     size_t used = 0;
-    int result = ws_parser_feed(&client->parser, client->input + client->begin,
-                                client->end - client->begin, &used, ret_event);
+    int rc = ws_parser_feed(&client->parser, client->input + client->begin,
+                            client->end - client->begin, &used, ret_event);
 
     client->begin += used;
-    return result <= 0 || result == WS_EVENT ? result : WIRE_BAD_PROTOCOL;
+    return rc <= 0 || rc == WS_EVENT ? rc : WIRE_BAD_PROTOCOL;
 }
 
 /* 0; WIRE_ENDED; -errno. */
 static int ws_client_read_input(struct ws_client *client, int64_t deadline)
 {
     size_t len;
-    int result = wire_read(&client->wire, client->input, client->size, deadline, &len);
+    int rc = wire_read(&client->wire, client->input, client->size, deadline, &len);
 
-    if (result) {
-        return result;
+    if (rc) {
+        return rc;
     }
     client->begin = 0;
     client->end = len;
@@ -241,20 +241,20 @@ int ws_client_next(struct ws_client *client, int64_t deadline, struct ws_event *
 {
     for (;;) {
         struct ws_event event;
-        int result = client->begin < client->end ? parse_input(client, &event) : 0;
+        int rc = client->begin < client->end ? parse_input(client, &event) : 0;
 
-        if (result == 0) {
-            result = ws_client_read_input(client, deadline);
-        } else if (result == WS_EVENT && event.opcode == WS_PING) {
-            result = send_frame(client, WS_PONG, event.payload, event.len, deadline);
-        } else if (result == WS_EVENT && event.opcode == WS_PONG) {
-            result = 0;
-        } else if (result == WS_EVENT) {
+        if (rc == 0) {
+            rc = ws_client_read_input(client, deadline);
+        } else if (rc == WS_EVENT && event.opcode == WS_PING) {
+            rc = send_frame(client, WS_PONG, event.payload, event.len, deadline);
+        } else if (rc == WS_EVENT && event.opcode == WS_PONG) {
+            rc = 0;
+        } else if (rc == WS_EVENT) {
             *ret_event = event;
             return 0;
         }
-        if (result) {
-            return result;
+        if (rc) {
+            return rc;
         }
     }
 }

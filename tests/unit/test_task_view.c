@@ -21,7 +21,7 @@ static const char *message_text(const char *type, const char *run, int n, const 
 {
     static char text[1024];
 
-    snprintf(text, sizeof text,
+    snprintf(text, sizeof(text),
              "{\"type\":\"%s\",\"taskId\":\"t\",\"rev\":\"%s-%d\",\"payload\":%s}", type, run, n,
              payload);
     return text;
@@ -60,9 +60,9 @@ static const char *over(struct task_view *view)
     while (task_view_take_stage(view, &stage)) {
         size_t len = strlen(text);
         if (stage.left_ms < 0 || stage.entered_ms < 0) {
-            snprintf(text + len, sizeof text - len, "%s ? ", stage.name);
+            snprintf(text + len, sizeof(text) - len, "%s ? ", stage.name);
         } else {
-            snprintf(text + len, sizeof text - len, "%s %d ", stage.name,
+            snprintf(text + len, sizeof(text) - len, "%s %d ", stage.name,
                      (int)((stage.left_ms - stage.entered_ms) / 1000));
         }
     }
@@ -193,7 +193,8 @@ Test(task_view, more_stages_than_anybody_keeps_lose_the_oldest)
 
     task_view_init(&view);
     for (int i = 0; i < STAGES_MAX + 10; i++) {
-        snprintf(payload, sizeof payload, "{\"toStage\":\"%d\",\"timestamp\":\"" AT("00") "\"}", i);
+        snprintf(payload, sizeof(payload), "{\"toStage\":\"%d\",\"timestamp\":\"" AT("00") "\"}",
+                 i);
         feed(&view, "stage_change", i + 1, payload);
     }
     cr_assert(task_view_take_stage(&view, &stage));

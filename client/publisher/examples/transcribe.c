@@ -164,7 +164,7 @@ static void transcribe_decode(ps_decoder_t *decoder, FILE *samples, FILE *transc
 
 /* ── The job ─────────────────────────────────────────────────────────────────────────────────── */
 
-static int fail(struct progressd_publisher *job, const char *code, const char *why)
+static int transcribe_fail(struct progressd_publisher *job, const char *code, const char *why)
 {
     fprintf(stderr, "transcribe: %s\n", why);
     progressd_fail(job, code, why, false);
@@ -184,7 +184,7 @@ static int decode_all(ps_decoder_t *decoder, const char *audio, FILE *transcript
     struct program ffmpeg;
 
     if (start_ffmpeg(&ffmpeg, audio) != 0) {
-        return fail(job, "NO_FFMPEG", "ffmpeg can't be started");
+        return transcribe_fail(job, "NO_FFMPEG", "ffmpeg can't be started");
     }
     progressd_stage(job, "transcribing");
     transcribe_decode(decoder, ffmpeg.output, transcript, (uint64_t)(seconds * SAMPLES_PER_SECOND),
@@ -194,7 +194,7 @@ static int decode_all(ps_decoder_t *decoder, const char *audio, FILE *transcript
         return cancel(job);
     }
     if (!whole) {
-        return fail(job, "UNREADABLE_AUDIO", "ffmpeg can't read the recording");
+        return transcribe_fail(job, "UNREADABLE_AUDIO", "ffmpeg can't read the recording");
     }
     return 0;
 }
@@ -219,7 +219,7 @@ static int transcribe_complete(struct progressd_publisher *job, const char *tran
     FILE *out = fmemopen(url, sizeof(url), "w");
 
     if (!out || !realpath(transcript, path)) {
-        return fail(job, "RESULT_NOT_WRITTEN", strerror(errno));
+        return transcribe_fail(job, "RESULT_NOT_WRITTEN", strerror(errno));
     }
     print_url(out, path);
     fclose(out);
@@ -233,17 +233,18 @@ static int transcribe(struct progressd_publisher *job, const char *audio, const 
     progressd_stage(job, "loading");
     ps_decoder_t *decoder = load_decoder();
     if (!decoder) {
-        return fail(job, "NO_MODEL", "the model of English can't be loaded from " MODELDIR);
+        return transcribe_fail(job, "NO_MODEL",
+                               "the model of English can't be loaded from " MODELDIR);
     }
     FILE *transcript = fopen(path, "w");
     if (!transcript) {
         ps_free(decoder);
-        return fail(job, "RESULT_NOT_WRITTEN", strerror(errno));
+        return transcribe_fail(job, "RESULT_NOT_WRITTEN", strerror(errno));
     }
     int status = decode_all(decoder, audio, transcript, job);
     ps_free(decoder);
     if (fclose(transcript) != 0 && status == 0) {
-        return fail(job, "RESULT_NOT_WRITTEN", strerror(errno));
+        return transcribe_fail(job, "RESULT_NOT_WRITTEN", strerror(errno));
     }
     if (status != 0) {
         return status;
