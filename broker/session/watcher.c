@@ -30,7 +30,7 @@ struct watching {
     struct token *token;
     int64_t warn_us;      /* when the client is to be told that it expires; INT64_MAX: not */
     uint32_t answers;     /* requests that `subscribed` and the state are still due for */
-    struct rev has;       /* what the client has then; n is 0: nothing */
+    struct rev has;       /* what the client has then: least_of() its requests */
     struct bytes *answer; /* a frame with `subscribed`, from collecting it until it is taken */
 };
 
@@ -229,13 +229,19 @@ static void watcher_on_news(struct subscription *subscription)
     channel_wake(&watching->watcher->ws->channel);
 }
 
-/* What the client has at least, whose requests name `a` and `b`; n is 0: nothing. */
+/* What is certain of a client whose requests name `a` and `b`: it has the smaller n of that run, or
+ * of no run ("-" names none) if they name two. n is 0: it may have nothing, or something of the
+ * run. */
 static struct rev least_of(const struct rev *a, const struct rev *b)
 {
-    if (!rev_same_run(a, b)) {
-        return (struct rev){.n = 0};
+    struct rev least = a->run_len > 0 ? *a : *b;
+
+    if (a->run_len > 0 && b->run_len > 0 && !rev_same_run(a, b)) {
+        least.run[0] = '-';
+        least.run_len = 1;
     }
-    return a->n < b->n ? *a : *b;
+    least.n = a->n < b->n ? a->n : b->n;
+    return least;
 }
 
 /* A subscribe or get_state is to be answered: with `subscribed` and then the state. Both are made
@@ -595,7 +601,13 @@ static uint32_t make_answer(struct watching *watching)
 /* From where the state is due behind the answer. */
 static uint64_t position_of_answer(const struct watching *watching)
 {
-    return task_position(watching->subscription.task, &watching->has);
+    const struct task *task = watching->subscription.task;
+    struct rev has = watching->has;
+
+    if (has.n == 0 && has.run_len > 0 && (task->rev.n == 0 || !rev_same_run(&has, &task->rev))) {
+        has.n = 1; /* it may have something of another run, and must be told to forget it */
+    }
+    return task_position(task, &has);
 }
 
 /* The frames that follow in the task. How many. */

@@ -375,6 +375,38 @@ Test(watcher, answers_each_request_about_one_task_also_those_that_came_before_it
     tear_down();
 }
 
+Test(watcher, tells_of_another_run_whichever_runs_a_clients_requests_name)
+{
+    static const char *const requests[][2] = {
+        {"\"rev\":\"k0-50\"", "\"rev\":\"k2-60\""},  /* two runs, neither the task's */
+        {"\"rev\":\"k0-50\"", "\"rev\":\"k1-100\""}, /* one of them the task's */
+        {"\"rev\":null", "\"rev\":\"k0-50\""},       /* nothing at first */
+        {"\"rev\":\"k0-50\"", "\"rev\":null"},
+    };
+
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        const char id[] = {(char)('a' + i), '\0'};
+        char text[128], wanted[256];
+
+        set_up();
+        for (int k = 0; k < 2; k++) {
+            snprintf(text, sizeof(text),
+                     "{\"type\":\"subscribe\",\"taskId\":\"%s\",\"token\":\"*\",%s}", id,
+                     requests[i][k]);
+            say(text);
+        }
+        publish(id, 100);
+        become_known(id);
+        snprintf(wanted, sizeof(wanted),
+                 "subscribed %s; reset %s; progress_update %s; "
+                 "subscribed %s; reset %s; progress_update %s; ",
+                 id, id, id, id, id, id);
+        cr_expect_str_eq(next(), wanted, "requests %zu", i);
+        tear_down();
+        task_count = 0;
+    }
+}
+
 Test(watcher, answers_each_of_several_tasks_as_if_it_was_asked_for_alone)
 {
     set_up();
