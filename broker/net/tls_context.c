@@ -89,7 +89,7 @@ static int on_alpn(SSL *ssl, const unsigned char **ret_protocol, unsigned char *
 /* ── Session tickets ─────────────────────────────────────────────────────────────────────────── */
 
 /* How OpenSSL's callback tells how it went: SSL_CTX_set_tlsext_ticket_key_evp_cb(3). */
-enum { TICKET_BROKEN = -1, TICKET_UNKNOWN = 0, TICKET_GOOD = 1, TICKET_GOOD_BUT_OLD = 2 };
+enum { TICKET_BROKEN = -1, TICKET_UNKNOWN = 0, TICKET_GOOD = 1, TICKET_TO_RENEW = 2 };
 
 static int set_mac_key(EVP_MAC_CTX *mac, const struct tls_ticket_key *key)
 {
@@ -129,7 +129,9 @@ static int on_ticket(SSL *ssl, unsigned char name[16], unsigned char iv[EVP_MAX_
         EVP_DecryptInit_ex2(cipher, EVP_aes_256_cbc(), key->cipher, iv, NULL) != 1) {
         return TICKET_BROKEN;
     }
-    return key == &tickets->current ? TICKET_GOOD : TICKET_GOOD_BUT_OLD;
+    /* A ticket of TLS 1.3 should be used once (RFC 8446, C.4): who presents it gets the next. */
+    return key == &tickets->current && SSL_version(ssl) < TLS1_3_VERSION ? TICKET_GOOD
+                                                                         : TICKET_TO_RENEW;
 }
 
 /* ── Certificates ────────────────────────────────────────────────────────────────────────────── */

@@ -253,9 +253,13 @@ static bool resumes(struct tls_tickets *first_tickets, struct tls_tickets *secon
     cr_assert_not_null(kept_session);
     client = tls_context_connect(client_context, "a.example");
     cr_assert_eq(SSL_set_session(client, kept_session), 1);
+    SSL_SESSION *first_session = kept_session;
+    kept_session = NULL;
     struct pair again = shake_hands(tls_context_accept(second), client);
     cr_assert(again.done);
     bool resumed = SSL_session_reused(client);
+    cr_expect_not_null(kept_session, "the second connection has no ticket for a third");
+    SSL_SESSION_free(first_session);
     SSL_shutdown(pair.client);
     pair_free(&pair);
     pair_free(&again);
