@@ -431,6 +431,11 @@ void message_unsubscribed(struct text *text, const char *task_id, const char *re
     text_puts(text, "}}");
 }
 
+void message_reconnect(struct text *text, uint32_t after_ms)
+{
+    text_printf(text, "{\"type\":\"reconnect\",\"payload\":{\"afterMs\":%u}}", after_ms);
+}
+
 void message_error(struct text *text, const char *task_id, enum error_code code,
                    const char *message)
 {

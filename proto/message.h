@@ -2,7 +2,7 @@
  *
  * Receives   a client's text message
  * Hands on   its checked members, or an error code with the member at fault; the texts of
- *            subscribed, token_expiring, unsubscribed, error and pong
+ *            subscribed, token_expiring, unsubscribed, reconnect, error and pong
  * Owns       nothing; names and codes come from messages.json by way of message_tables.h
  *
  * Messages of a task are not made here but in Redis (progress.lua), and passed on untouched:
@@ -79,6 +79,9 @@ void message_token_expiring(struct text *text, const char *task_id);
 
 /* {"type":"unsubscribed","taskId":…,"payload":{"reason":…}} */
 void message_unsubscribed(struct text *text, const char *task_id, const char *reason);
+
+/* {"type":"reconnect","payload":{"afterMs":…}}: it is about the connection, and names no task. */
+void message_reconnect(struct text *text, uint32_t after_ms);
 
 /* {"type":"error","taskId":…,"payload":{"code","message","retryable","scope":"request"}} */
 void message_error(struct text *text, const char *task_id, enum error_code code,

@@ -96,7 +96,8 @@ struct config {
     uint32_t ping_interval_ms, idle_timeout_ms;
     uint32_t resync_interval_ms, linger_ms, shutdown_timeout_ms;
     uint32_t worker_watchdog_ms; /* 0: off */
-    uint32_t drain_delay_ms;
+    uint32_t drain_delay_ms, drain_timeout_ms;
+    uint32_t max_connection_age_ms; /* 0: no limit */
     bool ready_needs_redis;
 };
 

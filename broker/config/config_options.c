@@ -114,6 +114,13 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
     {"drain-delay", "SECONDS", &config_type_seconds, MEMBER(drain_delay_ms), "0", {0, HOUR},
      "How long the broker goes on after SIGTERM, with /readyz failing, before it sends\n"
      "its clients away: what a load balancer takes to notice.", NULL},
+    {"drain-timeout", "SECONDS", &config_type_seconds, MEMBER(drain_timeout_ms), "20", {0, HOUR},
+     "Over how long clients are sent away, one after the other, after SIGTERM and by the\n"
+     "old workers of a reload; 0: all at once.", NULL},
+    {"max-connection-age", "SECONDS", &config_type_seconds, MEMBER(max_connection_age_ms), "14400",
+     {0, 7 * 24 * HOUR},
+     "How long a WebSocket lives, more or less a fifth, before it is sent away to come\n"
+     "back: so that a load balancer can move it; 0: for ever.", NULL},
     {"worker-watchdog", "SECONDS", &config_type_seconds, MEMBER(worker_watchdog_ms), "10",
      {0, HOUR},
      "How long a worker, or the recorder, may stand still before it is ended and\n"

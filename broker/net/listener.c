@@ -130,10 +130,12 @@ static void on_handle_closed(uv_handle_t *handle)
     listener->events->on_closed(listener->owner);
 }
 
-void listener_close(struct listener *listener)
+void listener_close(struct listener *listener, bool take_waiting)
 {
     if (listener->state != LISTENER_CLOSED) {
-        (void)accept_some(listener, ACCEPTS_AT_THE_END);
+        if (take_waiting) {
+            (void)accept_some(listener, ACCEPTS_AT_THE_END);
+        }
         listener_set_state(listener, LISTENER_CLOSED);
         timer_cancel(listener->wheel, &listener->timer);
         uv_close((uv_handle_t *)&listener->poll, on_handle_closed);

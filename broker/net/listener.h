@@ -66,8 +66,9 @@ int listener_open(struct listener *listener, uv_loop_t *loop, int fd, struct tim
 /* A descriptor may be free again. */
 void listener_resume(struct listener *listener);
 
-/* Takes who waits by now, share or not, and stops for good. The socket is closed at once: with the
- * last process that does so the kernel refuses who comes. May be called twice. */
-void listener_close(struct listener *listener);
+/* Stops for good, after taking who waits by now, share or not, if `take_waiting`: for a socket that
+ * nobody else serves. It is closed at once: with the last process that does so the kernel refuses
+ * who comes. May be called twice. */
+void listener_close(struct listener *listener, bool take_waiting);
 
 #endif

@@ -286,7 +286,7 @@ void admin_close(struct admin *admin, void (*on_admin_closed)(void *owner), void
     assert(!admin->on_closed);
     admin->on_closed = on_admin_closed;
     admin->owner = owner;
-    listener_close(&admin->listener);
+    listener_close(&admin->listener, true);
     LIST_EACH (link, &admin->clients) {
         channel_abort(&CONTAINER_OF(link, struct client, link)->http.channel);
     }

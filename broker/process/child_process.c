@@ -235,14 +235,11 @@ static void on_patience_over(uv_timer_t *timer)
     child_process_kill(child);
 }
 
-void child_process_stop(struct child_process *child, unsigned close_code, uint64_t patience_ms)
+void child_process_stop(struct child_process *child, const char *order, uint64_t patience_ms)
 {
-    char line[CONTROL_LINE_MAX];
-
     child->ending = true;
     if (is_running(child)) {
-        snprintf(line, sizeof(line), "stop %u", close_code);
-        control_send(&child->control, line);
+        control_send(&child->control, order);
         set_state(child, CHILD_STOPPING);
         set_timer(child, patience_ms, on_patience_over);
     } else if (child->state == CHILD_IDLE || child->state == CHILD_PAUSING) {

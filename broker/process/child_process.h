@@ -94,9 +94,9 @@ void child_process_init(struct child_process *child, const struct child_process_
 /* Starts it. If the system has no room for another process, it tries again by itself. */
 void child_process_start(struct child_process *child);
 
-/* Tells it to send its clients away with that close code, and kills it if it hasn't exited after
- * `patience_ms`. on_stopped comes, perhaps before this returns. */
-void child_process_stop(struct child_process *child, unsigned close_code, uint64_t patience_ms);
+/* Gives it an order that ends it (worker.h), and kills it if it hasn't exited after `patience_ms`.
+ * on_stopped comes, perhaps before this returns. May be called again, with another order. */
+void child_process_stop(struct child_process *child, const char *order, uint64_t patience_ms);
 
 /* Kills it, if it runs. */
 void child_process_kill(struct child_process *child);

@@ -1,6 +1,7 @@
 #include "broker/process/generation.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 
 /* Grace period beyond shutdown-timeout before a child is killed. */
 #define STOP_MARGIN_MS 1000
+
+#define RECORDER_STOP "stop"
 
 STATE_MACHINE(generation_machine, MODULE, GENERATION_STATES);
 
@@ -73,6 +76,8 @@ static void on_child_exited(struct child_process *child)
     }
 }
 
+static void stop_recorder(struct generation *generation);
+
 static void on_child_stopped(struct child_process *child)
 {
     struct generation *generation = generation_of(child);
@@ -80,6 +85,8 @@ static void on_child_stopped(struct child_process *child)
     if (--generation->left == 0) {
         set_state(generation, GENERATION_STOPPED);
         generation->settings.events->on_stopped(generation);
+    } else if (generation->left == 1 && generation->keeps_recorder) {
+        stop_recorder(generation);
     }
 }
 
@@ -162,23 +169,69 @@ int generation_start(struct generation *generation)
     return 0;
 }
 
-void generation_stop(struct generation *generation, unsigned close_code)
+/* Whether there is something to stop. on_stopped may have come. */
+static bool begin_stopping(struct generation *generation)
 {
     const enum generation_state before = generation->state;
 
-    if (before == GENERATION_STOPPING || before == GENERATION_STOPPED) {
-        return;
+    if (before == GENERATION_STOPPED) {
+        return false;
     }
-    set_state(generation, GENERATION_STOPPING);
+    if (before != GENERATION_STOPPING) {
+        set_state(generation, GENERATION_STOPPING);
+    }
     if (before == GENERATION_NEW) {
         set_state(generation, GENERATION_STOPPED);
         generation->settings.events->on_stopped(generation);
-        return;
     }
-    /* on_stopped may come for the last one, and the generation be freed by it. */
-    for (uint32_t i = 0, count = generation->count; i < count; i++) {
-        child_process_stop(&generation->children[i], close_code,
-                           generation->config->shutdown_timeout_ms + STOP_MARGIN_MS);
+    return before != GENERATION_NEW;
+}
+
+static uint64_t patience_ms(const struct generation *generation)
+{
+    return generation->config->shutdown_timeout_ms + STOP_MARGIN_MS;
+}
+
+static void stop_recorder(struct generation *generation)
+{
+    generation->keeps_recorder = false;
+    child_process_stop(&generation->children[generation->workers], RECORDER_STOP,
+                       patience_ms(generation));
+}
+
+/* With the last child on_stopped may come, and free the generation. */
+static void stop_children(struct generation *generation, const char *order, uint64_t patience)
+{
+    const bool stops_recorder = generation->config->recorder && !generation->keeps_recorder;
+
+    for (uint32_t i = 0, workers = generation->workers; i < workers; i++) {
+        child_process_stop(&generation->children[i], order, patience);
+    }
+    if (stops_recorder) {
+        stop_recorder(generation);
+    }
+}
+
+void generation_stop(struct generation *generation, unsigned close_code)
+{
+    char order[CONTROL_LINE_MAX];
+
+    if (begin_stopping(generation)) {
+        snprintf(order, sizeof(order), "stop %u", close_code);
+        generation->keeps_recorder = false;
+        stop_children(generation, order, patience_ms(generation));
+    }
+}
+
+void generation_drain(struct generation *generation, bool is_replaced)
+{
+    const uint32_t over_ms = generation->config->drain_timeout_ms;
+    char order[CONTROL_LINE_MAX];
+
+    if (generation->state != GENERATION_STOPPING && begin_stopping(generation)) {
+        snprintf(order, sizeof(order), "%s %u", is_replaced ? "replace" : "drain", over_ms);
+        generation->keeps_recorder = generation->config->recorder && !is_replaced;
+        stop_children(generation, order, over_ms + patience_ms(generation));
     }
 }
 

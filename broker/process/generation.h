@@ -71,6 +71,7 @@ struct generation {
     struct child_process_settings children_settings;
     struct child_process *children; /* the workers, then the recorder if it is on */
     uint32_t workers, count, left;  /* left: not stopped */
+    bool keeps_recorder;            /* it stops after the workers */
 };
 
 enum generation_outcome { GENERATION_NO_SLOTS = 1 };
@@ -84,8 +85,13 @@ int generation_new(const struct generation_settings *settings, struct config *co
 int generation_start(struct generation *generation) MUST_CHECK;
 
 /* Tells the children to stop, and kills those that need longer than shutdown-timeout and a moment.
- */
+ * Ends a drain too. */
 void generation_stop(struct generation *generation, unsigned close_code);
+
+/* The same, but clients are sent away over drain-timeout. `is_replaced`: by other workers on the
+ * same sockets, with a recorder of their own; otherwise the recorder stays until the workers have
+ * gone. */
+void generation_drain(struct generation *generation, bool is_replaced);
 
 /* Kills what still runs. */
 void generation_kill(struct generation *generation);

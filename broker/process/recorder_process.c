@@ -35,7 +35,7 @@ static void on_end(void *owner, enum parent_end end)
 
 static void on_order(void *owner, const char *order)
 {
-    if (strncmp(order, "stop", strlen("stop")) == 0) {
+    if (strcmp(order, "stop") == 0) {
         on_end(owner, PARENT_TERMINATE);
     }
 }

@@ -110,7 +110,8 @@ static void stop_redis(struct supervisor *supervisor)
     }
 }
 
-static void stop(struct supervisor *supervisor, enum close_code code)
+/* What comes before the generations are told. Whether there are any. */
+static bool begin_stopping(struct supervisor *supervisor)
 {
     supervisor->node.phase = NODE_STOPPING;
     timer_cancel(&supervisor->loop.wheel, &supervisor->leaving);
@@ -118,17 +119,37 @@ static void stop(struct supervisor *supervisor, enum close_code code)
     close_listeners(supervisor);
     if (supervisor->generations == 0) {
         stop_redis(supervisor);
-        return;
+        return false;
     }
-    if (supervisor->next) {
-        generation_stop(supervisor->next, code);
+    return true;
+}
+
+static void stop(struct supervisor *supervisor, enum close_code code)
+{
+    if (begin_stopping(supervisor)) {
+        LIST_EACH (link, &supervisor->draining) {
+            generation_stop(CONTAINER_OF(link, struct generation, link), code);
+        }
+        if (supervisor->next) {
+            generation_stop(supervisor->next, code);
+        }
+        generation_stop(supervisor->current, code);
     }
-    generation_stop(supervisor->current, code);
+}
+
+static void drain(struct supervisor *supervisor)
+{
+    if (begin_stopping(supervisor)) {
+        if (supervisor->next) {
+            generation_drain(supervisor->next, false);
+        }
+        generation_drain(supervisor->current, false);
+    }
 }
 
 static void on_left(struct timer *timer)
 {
-    stop(CONTAINER_OF(timer, struct supervisor, leaving), CLOSE_SERVICE_RESTART);
+    drain(CONTAINER_OF(timer, struct supervisor, leaving));
 }
 
 /* Load balancers get drain-delay to learn from /readyz that the node leaves, and those that they
@@ -138,7 +159,7 @@ static void leave(struct supervisor *supervisor)
     const uint64_t delay_ms = supervisor->config->drain_delay_ms;
 
     if (delay_ms == 0 || supervisor->node.phase == NODE_STARTING) {
-        stop(supervisor, CLOSE_SERVICE_RESTART);
+        drain(supervisor);
         return;
     }
     supervisor->node.phase = NODE_LEAVING;
@@ -342,7 +363,7 @@ static void take_over(struct supervisor *supervisor)
     log_configure(supervisor->config->log_level, supervisor->config->log_format, "supervisor");
     log_event(LOG_INFO, MODULE, "reloaded", LOG_INT("workers", supervisor->current->workers));
     list_append(&supervisor->draining, &old->link);
-    generation_stop(old, CLOSE_SERVICE_RESTART);
+    generation_drain(old, true);
 }
 
 /* How far a reload is. */

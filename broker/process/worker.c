@@ -59,17 +59,31 @@ static void on_empty(void *owner)
     hub_close(worker->front.hub);
 }
 
+static void close_doors(struct worker *worker, bool take_waiting)
+{
+    for (uint32_t i = 0; i < worker->door_count; i++) {
+        listener_close(&worker->doors[i].listener, take_waiting);
+    }
+}
+
 static void stop(struct worker *worker, enum close_code code)
+{
+    log_event(LOG_INFO, MODULE, "stopping", LOG_INT("close_code", code));
+    worker->stopping = true;
+    close_doors(worker, true);
+    sessions_close(worker->sessions, code);
+}
+
+static void drain(struct worker *worker, unsigned over_ms, bool is_replaced)
 {
     if (worker->stopping) {
         return;
     }
+    log_event(LOG_INFO, MODULE, "stopping", LOG_INT("close_code", CLOSE_SERVICE_RESTART),
+              LOG_INT("over_ms", over_ms));
     worker->stopping = true;
-    log_event(LOG_INFO, MODULE, "stopping", LOG_INT("close_code", code));
-    for (uint32_t i = 0; i < worker->door_count; i++) {
-        listener_close(&worker->doors[i].listener);
-    }
-    sessions_close(worker->sessions, code);
+    close_doors(worker, !is_replaced);
+    sessions_drain(worker->sessions, over_ms);
 }
 
 /* ── The supervisor ──────────────────────────────────────────────────────────────────────────── */
@@ -87,12 +101,16 @@ static void take_ticket_secret(struct worker *worker, const struct tls_ticket_se
 static void on_order(void *owner, const char *order)
 {
     struct tls_ticket_secret secret;
-    unsigned code;
+    unsigned number;
 
     if (tls_ticket_secret_read(order, &secret)) {
         take_ticket_secret(owner, &secret);
-    } else if (sscanf(order, "stop %u", &code) == 1) {
-        stop(owner, (enum close_code)code);
+    } else if (sscanf(order, "stop %u", &number) == 1) {
+        stop(owner, (enum close_code)number);
+    } else if (sscanf(order, "drain %u", &number) == 1) {
+        drain(owner, number, false);
+    } else if (sscanf(order, "replace %u", &number) == 1) {
+        drain(owner, number, true);
     } else {
         log_event(LOG_ERROR, MODULE, "unknown order", LOG_TEXT("order", order));
     }

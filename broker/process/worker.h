@@ -4,11 +4,13 @@
  * Hands on   a line "ready" on the control pipe once it accepts; its numbers in its metrics slot
  * Owns       the loop and everything on it: hub, sessions, listener
  *
- * Control pipe (control.h): the lines "stop <close code>" end the worker: it stops accepting,
- * sends its clients away with that code, and ends when they are gone or after shutdown-timeout. The
- * pipe's end means that the supervisor is gone: the same as "stop 1001". SIGTERM is the same as
- * "stop 1012"; SIGINT is ignored, since a terminal sends it to every process and the supervisor
- * decides.
+ * Control pipe (control.h): the lines end the worker: it stops accepting, sends its clients
+ * away, and ends when they are gone or after shutdown-timeout.
+ *   stop <close code>   all at once, with that code; who waits to be accepted is taken first. Ends
+ * a drain too drain <ms>          with 1012, one after the other, over so long; who waits is taken
+ * first replace <ms>        likewise, but who waits is left to other workers The pipe's end means
+ * that the supervisor is gone: the same as "stop 1001". SIGTERM is the same as "stop 1012"; SIGINT
+ * is ignored, since a terminal sends it to every process and the supervisor decides.
  *
  * A worker ends only when its loop is empty, so that nothing it opened is left.
  */

@@ -387,6 +387,15 @@ void session_close(struct session *session, enum close_code code)
     }
 }
 
+void session_leave(struct session *session, uint32_t after_ms)
+{
+    if (!session->is_watching) {
+        session_close(session, CLOSE_SERVICE_RESTART);
+    } else if (session->channel.state == CHANNEL_OPEN && session->ws.state == WS_CONNECTION_OPEN) {
+        watcher_leave(&session->watcher, after_ms);
+    }
+}
+
 void session_abort(struct session *session)
 {
     channel_abort(&session->channel);

@@ -96,6 +96,10 @@ bool session_is_idle(const struct session *session);
  * answered first; who has just come has a second to send one. */
 void session_close(struct session *session, enum close_code code);
 
+/* As session_close(), but for a WebSocket, which is told to leave and served until `after_ms` are
+ * over, and closed with 1012 then. */
+void session_leave(struct session *session, uint32_t after_ms);
+
 /* The first bytes are a load balancer's, see proxy_stream.h; on_proxy_header comes. 0, or
  * -ENOMEM. */
 int session_begin_proxy(struct session *session) MUST_CHECK;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -376,16 +377,47 @@ void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *p
     }
 }
 
+/* on_empty comes now, if there is nobody: unless it has come before. */
+static void begin_closing(struct sessions *sessions)
+{
+    const bool began = !sessions->closing;
+
+    sessions->closing = true;
+    if (began && sessions->count == 0) {
+        sessions->events->on_empty(sessions->owner);
+    }
+}
+
 void sessions_close(struct sessions *sessions, enum close_code code)
 {
-    sessions->closing = true;
+    begin_closing(sessions);
     /* From the end, since what is closed moves on: each is told once. */
     for (size_t i = SESSION_GONE; i-- > 0;) {
         LIST_EACH (link, &sessions->places[i]) {
             session_close(CONTAINER_OF(link, struct session, link), code);
         }
     }
-    if (sessions->count == 0) {
-        sessions->events->on_empty(sessions->owner);
+}
+
+/* The turn of the one behind `before` others, at random within its part of the time. */
+static uint32_t turn_within(uint32_t over_ms, uint32_t before, uint32_t count)
+{
+    return (uint32_t)((uint64_t)over_ms * before / count) + arc4random_uniform(over_ms / count + 1);
+}
+
+void sessions_drain(struct sessions *sessions, uint32_t over_ms)
+{
+    const uint32_t watching = sessions->counts[SESSION_WATCHING];
+    uint32_t told = 0;
+
+    begin_closing(sessions);
+    for (size_t i = SESSION_GONE; i-- > 0;) {
+        LIST_EACH (link, &sessions->places[i]) {
+            struct session *session = CONTAINER_OF(link, struct session, link);
+            const bool has_turn = i == SESSION_WATCHING;
+
+            session_leave(session, has_turn ? turn_within(over_ms, told, watching) : 0);
+            told += has_turn;
+        }
     }
 }

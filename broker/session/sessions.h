@@ -28,7 +28,7 @@ struct sessions;
 struct sessions_events {
     /* A descriptor has become free. */
     void (*on_room)(void *owner);
-    /* The last session has ended, after sessions_close(). */
+    /* The last session has ended, after sessions_close() or sessions_drain(). */
     void (*on_empty)(void *owner);
 };
 
@@ -44,7 +44,11 @@ void sessions_free(struct sessions *sessions);
 void sessions_accept(struct sessions *sessions, int fd, const struct sockaddr *peer, bool tls);
 
 /* Sends everybody away, after the requests under way are answered. on_empty comes once, perhaps
- * before this returns. */
+ * before this returns. May follow sessions_drain(). */
 void sessions_close(struct sessions *sessions, enum close_code code);
+
+/* The same, but WebSockets go one after the other, evenly over `over_ms`: each is told at once when
+ * (`reconnect`), and closed with 1012 then. */
+void sessions_drain(struct sessions *sessions, uint32_t over_ms);
 
 #endif

@@ -19,6 +19,9 @@
 /* How long before the claim `exp` a client is told that its token expires. */
 #define EXPIRING_US (60 * INT64_C(1000000))
 
+/* One that is too old leaves within so long. */
+#define AGE_NOTICE_MS 5000
+
 #define UNAVAILABLE_TEXT "the task's state is out of reach, try again"
 
 /* One subscription. */
@@ -691,6 +694,44 @@ void watcher_taken(struct watcher *watcher, const struct channel_frame *frame)
 
 /* ── Time ────────────────────────────────────────────────────────────────────────────────────── */
 
+void watcher_leave(struct watcher *watcher, uint32_t after_ms)
+{
+    const uint64_t leave_ms = watcher_now_ms(watcher) + after_ms;
+    struct text text = TEXT_EMPTY;
+
+    if (watcher->is_leaving && watcher->leave_ms <= leave_ms) {
+        return;
+    }
+    watcher->is_leaving = true;
+    watcher->leave_ms = leave_ms;
+    tick_by(watcher, leave_ms);
+    message_reconnect(&text, after_ms);
+    say(watcher, &text);
+}
+
+/* Spread by a fifth, so that clients that came together don't go together. 0: never. */
+static uint64_t end_of_age(const struct watcher *watcher)
+{
+    const uint32_t age = watcher->front->config->max_connection_age_ms;
+
+    return age == 0 ? 0
+                    : watcher_now_ms(watcher) + age - age / 5 + arc4random_uniform(age / 5 * 2 + 1);
+}
+
+/* Whether it has been closed. */
+static bool take_leave(struct watcher *watcher)
+{
+    if (watcher->leave_ms == 0 || watcher_now_ms(watcher) < watcher->leave_ms) {
+        return false;
+    }
+    if (watcher->is_leaving) {
+        ws_connection_close(watcher->ws, CLOSE_SERVICE_RESTART);
+        return true;
+    }
+    watcher_leave(watcher, arc4random_uniform(AGE_NOTICE_MS + 1));
+    return !watcher_is_open(watcher);
+}
+
 /* Sets the timer for what is due first. */
 static void watcher_schedule(struct watcher *watcher)
 {
@@ -699,6 +740,9 @@ static void watcher_schedule(struct watcher *watcher)
 
     if (watcher->resume_ms > 0 && due > watcher->resume_ms) {
         due = watcher->resume_ms;
+    }
+    if (watcher->leave_ms > 0 && due > watcher->leave_ms) {
+        due = watcher->leave_ms;
     }
     if (due > watcher->ws->channel.heard_ms + config->idle_timeout_ms) {
         due = watcher->ws->channel.heard_ms + config->idle_timeout_ms;
@@ -758,6 +802,9 @@ void watcher_tick(struct watcher *watcher)
         ws_connection_close(watcher->ws, CLOSE_TIMEOUT);
         return;
     }
+    if (take_leave(watcher)) {
+        return;
+    }
     expire_tokens(watcher);
     if (watcher->count == 0 && !watcher->checked &&
         now - watcher->idle_ms >= config->subscribe_timeout_ms) {
@@ -802,6 +849,7 @@ int watcher_begin(struct watcher *watcher, const struct front *front, struct ws_
     watcher->idle_ms = watcher_now_ms(watcher);
     allowance_init(&watcher->allowance, front->config, watcher->idle_ms);
     watcher->ping_ms = next_ping(watcher);
+    watcher->leave_ms = end_of_age(watcher);
     watcher_schedule(watcher);
     return 0;
 }

@@ -35,7 +35,9 @@ struct watcher {
     uint64_t resume_ms;    /* when it may say more; 0: now */
     uint64_t idle_ms;      /* when the last subscription ended, or the watcher began */
     uint64_t ping_ms;      /* when the next ping is due */
+    uint64_t leave_ms;     /* when it is too old, or once is_leaving when it is closed; 0: never */
     uint32_t count;        /* of subscriptions */
+    bool is_leaving;       /* was told `reconnect` */
 };
 
 /* Begins, after http_connection_upgrade(). `url_task_id` (valid) is copied; NULL: the URL named
@@ -52,11 +54,15 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
 size_t watcher_collect(struct watcher *watcher, struct channel_frame *frames, size_t max);
 void watcher_taken(struct watcher *watcher, const struct channel_frame *frame);
 
+/* Tells the client `reconnect`, and closes it (1012) after that time; it is served until then. When
+ * it leaves already, the earlier time holds. */
+void watcher_leave(struct watcher *watcher, uint32_t after_ms);
+
 /* Does what is due by now, and sets the timer anew: pings; listens again to a client that had to
- * wait; tells of tokens that expire soon, and ends subscriptions whose token ran out;
- * closes the connection of a client that is silent (4408) or watches nothing (4401). A client that
- * doesn't read is silent too: what it sends isn't read while it doesn't take its answers, pings
- * among them. */
+ * wait; tells of tokens that expire soon, and ends subscriptions whose token ran out; sends away
+ * who is older than max-connection-age; closes the connection of a client that is silent (4408) or
+ * watches nothing (4401). A client that doesn't read is silent too: what it sends isn't read while
+ * it doesn't take its answers, pings among them. */
 void watcher_tick(struct watcher *watcher);
 
 #endif

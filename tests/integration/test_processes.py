@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 
 from support.broker import Broker, environment, http_get, processes_of_session, program
 from support.deadline import eventually
+from support.job import Job
 from support.redis_server import RedisServer, free_port
 from support.ws_client import WsClient
 
@@ -261,6 +263,57 @@ def test_a_broker_that_leaves_is_not_ready_and_serves_for_the_drain_delay(place,
     server.expect_exit(0)
 
 
+def leaving(client):
+    """When the client is told to come back, in milliseconds."""
+    message = client.recv_until("reconnect")[-1]
+    assert "taskId" not in message
+    return message["payload"]["afterMs"]
+
+
+def test_clients_are_sent_away_one_after_the_other(place, redis):
+    server = Broker(place / "broker", redis.url, workers=1, drain_timeout=6).start()
+    with contextlib.ExitStack() as stack, Job(redis, "held") as job:
+        clients = [stack.enter_context(hold(server)) for _ in range(6)]
+        server.process.send_signal(signal.SIGTERM)
+        turns = [leaving(client) for client in clients]
+        for index, turn in enumerate(turns):
+            assert index * 1000 <= turn <= (index + 1) * 1000
+        job.update(40)
+        clients[-1].recv_until("progress_update")  # served until its turn
+        for client in clients:
+            assert client.expect_close(30).code == 1012
+            client.abort()
+    server.expect_exit(0, 30)
+
+
+def test_sigint_sends_everybody_away_at_once(place, redis):
+    server = Broker(place / "broker", redis.url, drain_timeout=600).start()
+    with hold(server) as client:
+        server.process.send_signal(signal.SIGINT)
+        assert client.expect_close().code == 1001
+    server.expect_exit(0)
+
+
+def test_plain_messages_are_recorded_until_the_last_client_has_gone(place, redis):
+    server = Broker(place / "broker", redis.url, drain_timeout=600).start()
+    with hold(server) as client:
+        server.process.send_signal(signal.SIGTERM)
+        leaving(client)
+        redis.cli("PUBLISH", "progress:held", json.dumps({
+            "type": "progress_update", "taskId": "held",
+            "payload": {"percentage": 40, "stage": "late"}}))
+        client.recv_until("progress_update")
+    server.expect_exit(0)
+
+
+def test_a_connection_that_is_too_old_is_sent_away(place, redis):
+    with Broker(place / "broker", redis.url, options=["--max-connection-age", "2"]) as server:
+        with hold(server) as client:
+            assert leaving(client) <= 5000
+            client.send_json({"type": "ping", "timestamp": 1})
+            assert client.expect_close(30).code == 1012
+
+
 def test_a_second_signal_ends_the_drain_delay(place, redis):
     server = Broker(place / "broker", redis.url, options=["--drain-delay", "600"]).start()
     server.process.send_signal(signal.SIGTERM)
@@ -320,6 +373,40 @@ def test_a_reload_replaces_the_workers_and_refuses_nobody(reloadable):
     assert server.status()["draining"] == []
     assert server.metrics()["progressd_worker_restarts_total"] == 0
     assert not any(map(is_alive, before))
+
+
+def test_old_workers_of_a_reload_send_their_clients_away_over_time(reloadable):
+    before = reloadable.worker_pids()
+    with hold(reloadable) as client:
+        reloadable.reload("workers = 1\n")
+        assert leaving(client) == 0  # drain-timeout is a flag here, and 0
+        assert client.expect_close().code == 1012
+    reloadable.wait_for_workers(without=before)
+
+
+def test_under_load_a_reload_refuses_and_resets_nobody(reloadable):
+    """Newcomers all the while: each is answered, on a connection of its own."""
+    failures, answered, over = [], [], threading.Event()
+
+    def poll():
+        while not over.is_set():
+            try:
+                answered.append(reloadable.poll("nobody")[0])
+            except OSError as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=poll) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for round_ in range(1, 4):
+            reloadable.reload("workers = 2\n")
+            eventually(lambda: len(reloadable.logged(msg="old workers have ended")) == round_, 60)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert failures == [] and set(answered) == {404}
 
 
 def test_what_a_reload_cannot_use_changes_nothing_and_is_named(reloadable):

@@ -65,11 +65,12 @@ class Broker:
     """One progressd. Addresses, the log and the workers are there once start() has returned."""
 
     def __init__(self, directory, redis_url=None, workers=2, options=(), env=None, key=KEY,
-                 algorithm="HS256", build=None, leeway=0, listen="127.0.0.1:0"):
+                 algorithm="HS256", build=None, leeway=0, listen="127.0.0.1:0",
+                 drain_timeout=0):
         """`directory` is made; it holds the key file and the state directory. Without `redis_url`
         the broker runs a Redis of its own. `options`: further flags. `key` None: no --jwt-key, so
         that the broker makes a key. `leeway`: of tokens, in seconds; tests of time want none, and
-        None is the program's default. `build`: where the program is, instead of the usual place.
+        None is the program's default; likewise `drain_timeout`. `build`: where the program is, instead of the usual place.
         `workers` None: as the options say."""
         self.directory = Path(directory)
         self.state_dir = self.directory / "state"
@@ -81,6 +82,7 @@ class Broker:
         self.build = build
         self.leeway = leeway
         self.listen = listen
+        self.drain_timeout = drain_timeout
         self.process = None
         self.address = self.admin_address = None
         self._lines = []
@@ -111,6 +113,8 @@ class Broker:
             command += ["--jwt-key", f"{KEY_ID}={self.algorithm}:{self._key_file()}"]
         if self.leeway is not None:
             command += ["--jwt-leeway", str(self.leeway)]
+        if self.drain_timeout is not None:
+            command += ["--drain-timeout", str(self.drain_timeout)]
         return command + [str(option) for option in self.options]
 
     def launch(self):

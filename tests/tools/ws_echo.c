@@ -165,7 +165,7 @@ static void on_signal(struct signals *handle, int number)
     LIST_EACH (link, &clients) {
         channel_abort(&CONTAINER_OF(link, struct echo, link)->channel);
     }
-    listener_close(&listener);
+    listener_close(&listener, true);
     signals_close(&signals);
     loop_close(&loop);
 }

@@ -66,7 +66,7 @@ static void run_until_state(enum child_state state)
 /* Stops the child, and checks that nothing is left. */
 static void end(uint64_t patience_ms)
 {
-    child_process_stop(&child, 1012, patience_ms);
+    child_process_stop(&child, "stop 1012", patience_ms);
     loop_run(&loop);
     cr_assert_eq(child.state, CHILD_STOPPED);
     cr_assert_eq(stopped, 1);

@@ -97,8 +97,8 @@ static void connect_clients(struct fixture *fixture, int count)
 
 static void tear_down(struct fixture *fixture)
 {
-    listener_close(&fixture->listener);
-    listener_close(&fixture->listener);
+    listener_close(&fixture->listener, true);
+    listener_close(&fixture->listener, true);
     listener_resume(&fixture->listener);
     uv_run(&fixture->loop, UV_RUN_DEFAULT);
     cr_assert_eq(fixture->closed, 1);
@@ -296,7 +296,7 @@ Test(listener, takes_who_waits_when_it_closes_and_who_comes_is_refused)
         connect_clients(&fixture, 1);
         turn(&fixture); /* over the share it yields now */
         connect_clients(&fixture, 100);
-        listener_close(&fixture.listener);
+        listener_close(&fixture.listener, true);
         cr_assert_eq(fixture.accepted_count, 101);
         cr_assert_eq(try_to_connect(&fixture), ECONNREFUSED, "nobody else has the socket");
         tear_down(&fixture);
@@ -313,9 +313,20 @@ Test(listener, can_be_closed_while_descriptors_are_out)
     limit = use_up_descriptors();
     turn(&fixture);
     cr_assert(is_paused(&fixture));
-    listener_close(&fixture.listener);
+    listener_close(&fixture.listener, true);
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
     cr_assert(!is_paused(&fixture));
+    tear_down(&fixture);
+}
+
+Test(listener, leaves_who_waits_to_the_others_when_told_so)
+{
+    struct fixture fixture;
+
+    set_up(&fixture);
+    connect_clients(&fixture, 10);
+    listener_close(&fixture.listener, false);
+    cr_assert_eq(fixture.accepted_count, 0);
     tear_down(&fixture);
 }
 

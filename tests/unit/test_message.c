@@ -467,6 +467,8 @@ Test(message, messages_to_a_client_have_their_members_in_order)
     message_unsubscribed(&text, "a", UNSUBSCRIBED_TOKEN_EXPIRED);
     check_text(&text, "{\"type\":\"unsubscribed\",\"taskId\":\"a\","
                       "\"payload\":{\"reason\":\"TOKEN_EXPIRED\"}}");
+    message_reconnect(&text, 12345);
+    check_text(&text, "{\"type\":\"reconnect\",\"payload\":{\"afterMs\":12345}}");
     message_error(&text, "", ERROR_INVALID_MESSAGE, "\"x\" is missing");
     check_text(&text, "{\"type\":\"error\",\"taskId\":\"\",\"payload\":{\"code\":"
                       "\"INVALID_MESSAGE\",\"message\":\"\\\"x\\\" is missing\","

@@ -416,7 +416,6 @@ Test(sessions, who_does_not_answer_the_closing_handshake_is_cut_off)
     cr_assert(has_ended(client));
     cr_assert_eq(fixture.empty, 1);
     close(client);
-    fixture.empty = 0; /* tear_down() closes once more, with nobody there */
     tear_down(&fixture);
 }
 
@@ -445,7 +444,6 @@ Test(sessions, closing_sends_everybody_away_and_says_when_all_have_gone)
     turn(&fixture);
     cr_assert_eq(fixture.empty, 1);
     close(idle);
-    fixture.empty = 0; /* tear_down() closes once more, with nobody there */
     tear_down(&fixture);
 }
 
@@ -480,7 +478,71 @@ Test(sessions, closing_answers_what_has_come_and_who_has_just_come)
     turn(&fixture);
     cr_assert_eq(fixture.empty, 1);
     close(silent);
-    fixture.empty = 0; /* tear_down() closes once more, with nobody there */
+    tear_down(&fixture);
+}
+
+Test(sessions, draining_sends_everybody_away_one_after_the_other)
+{
+    struct fixture fixture;
+    unsigned after_ms[5];
+    int clients[5], idle;
+
+    set_up(&fixture);
+    idle = enter(&fixture, "10.0.0.9");
+    cr_assert(is_let_in(ask(&fixture, idle, GET)));
+    for (unsigned i = 0; i < 5; i++) {
+        clients[i] = enter(&fixture, "10.0.0.1");
+        cr_assert(strstr(ask(&fixture, clients[i], UPGRADE), "HTTP/1.1 101 "));
+    }
+    const uint64_t began_ms = loop_now(&fixture.loop);
+    sessions_drain(fixture.sessions, 5000);
+    turn(&fixture);
+    cr_assert(has_ended(idle), "who asks nothing goes at once");
+    for (unsigned i = 0; i < 5; i++) {
+        char told[200];
+        ssize_t n = read(clients[i], told, sizeof(told) - 1);
+
+        cr_assert_gt(n, 2);
+        told[n] = '\0';
+        cr_assert_eq(
+            sscanf(told + 2, "{\"type\":\"reconnect\",\"payload\":{\"afterMs\":%u}}", &after_ms[i]),
+            1);
+        cr_assert(after_ms[i] >= i * 1000 && after_ms[i] <= (i + 1) * 1000);
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        char frame[4];
+
+        if (i == 0 || after_ms[i] > after_ms[i - 1] + 300) {
+            cr_assert_lt(read(clients[i], frame, 4), 0, "it stays until its turn");
+        }
+        fixture.loop.uv.time = began_ms + after_ms[i] + 200;
+        pass(&fixture, 0);
+        cr_assert_eq(read(clients[i], frame, 4), 4);
+        cr_assert_eq(memcmp(frame + 2, "\x03\xf4", 2), 0);
+    }
+    cr_assert_eq(fixture.empty, 0);
+    for (unsigned i = 0; i < 5; i++) {
+        close(clients[i]);
+    }
+    close(idle);
+    turn(&fixture);
+    cr_assert_eq(fixture.empty, 1);
+    tear_down(&fixture);
+}
+
+Test(sessions, closing_ends_a_drain)
+{
+    struct fixture fixture;
+    int client;
+
+    set_up(&fixture);
+    client = enter(&fixture, "10.0.0.1");
+    cr_assert(strstr(ask(&fixture, client, UPGRADE), "HTTP/1.1 101 "));
+    sessions_drain(fixture.sessions, 3600000);
+    sessions_close(fixture.sessions, CLOSE_GOING_AWAY);
+    pass(&fixture, 5200);
+    cr_assert_eq(fixture.empty, 1);
+    close(client);
     tear_down(&fixture);
 }
 
@@ -491,6 +553,5 @@ Test(sessions, closing_with_nobody_there_is_through_at_once)
     set_up(&fixture);
     sessions_close(fixture.sessions, CLOSE_GOING_AWAY);
     cr_assert_eq(fixture.empty, 1);
-    fixture.empty = 0;
     tear_down(&fixture);
 }

@@ -26,8 +26,8 @@ export type Phase = "off" | "connecting" | "live" | "blocked";
 export class Connection {
   #phase: Phase = "off";
   #socket: Socket | null = null;
-  /** How long the server said to stay away when it closes, in milliseconds. */
-  #afterMs: number | null = null;
+  /** When the server wants it back, as it said before it closes. */
+  #returnAt: number | null = null;
   /** The pause is one that the server asked for. */
   #toldToWait = false;
   /** What has to be there before it connects again; and that it would connect now. */
@@ -91,7 +91,7 @@ export class Connection {
     this.#slow._clear();
     this.#socket?._close();
     this.#socket = null;
-    this.#afterMs = null;
+    this.#returnAt = null;
     this.#awaited = null;
     this.#isDue = false;
     this.#phase = "off";
@@ -130,9 +130,9 @@ export class Connection {
     }
   }
 
-  /** The server will close the connection, and wants it back not before `afterMs` milliseconds. */
+  /** The server will close the connection, and wants it back `afterMs` milliseconds from now. */
   _stayAwayFor(afterMs: number): void {
-    this.#afterMs = Math.min(afterMs, AFTER_MAX_MS);
+    this.#returnAt = Date.now() + Math.min(afterMs, AFTER_MAX_MS);
   }
 
   /**
@@ -172,8 +172,8 @@ export class Connection {
     this.#stable._clear();
     this.#isSlow ||= this.#slow._running;
     this.#slow._clear();
-    const toldMs = this.#afterMs;
-    this.#afterMs = null;
+    const toldMs = this.#returnAt === null ? null : Math.max(0, this.#returnAt - Date.now());
+    this.#returnAt = null;
     this.#toldToWait = toldMs !== null;
     const isBlocked = toldMs === null && this.#backoff._attempts >= ATTEMPTS_MAX;
     this.#phase = isBlocked ? "blocked" : "connecting";

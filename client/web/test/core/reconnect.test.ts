@@ -133,6 +133,16 @@ describe("reconnection", () => {
     expect(sockets).toHaveLength(2);
   });
 
+  test("counts afterMs from when it is told, also when it is closed later", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(0.5);
+    const { sockets, socket } = await live();
+    socket().tell({ type: "reconnect", payload: { afterMs: 20_000 } });
+    await vi.advanceTimersByTimeAsync(20_000);
+    socket().drop(1012);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(sockets).toHaveLength(2);
+  });
+
   test("an absurd afterMs isn't waited for longer than 10 minutes", async () => {
     const { sockets, socket } = await live();
     socket().tell({ type: "reconnect", payload: { afterMs: 1e12 } });
