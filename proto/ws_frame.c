@@ -501,14 +501,6 @@ struct bytes *ws_frame_new(enum ws_opcode opcode, const void *payload, uint32_t 
     return frame;
 }
 
-const uint8_t *ws_frame_payload(const struct bytes *frame, uint32_t *ret_len)
-{
-    uint32_t header_len = 2 + (uint32_t)length_size(frame->data[1] & LENGTH_BITS);
-
-    *ret_len = frame->len - header_len;
-    return frame->data + header_len;
-}
-
 struct bytes *ws_frame_new_close(uint16_t code, const char *reason)
 {
     uint8_t payload[CONTROL_MAX];

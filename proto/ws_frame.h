@@ -93,9 +93,6 @@ void ws_mask(uint8_t *data, size_t len, const uint8_t mask[4], size_t offset);
  * it. NULL when out of memory. */
 struct bytes *ws_frame_new(enum ws_opcode opcode, const void *payload, uint32_t len) MUST_CHECK;
 
-/* The payload within a frame made by ws_frame_new(). */
-const uint8_t *ws_frame_payload(const struct bytes *frame, uint32_t *ret_len);
-
 /* The longest reason: a control frame's 125 bytes without the code (5.5). */
 #define WS_CLOSE_REASON_MAX 123
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "common/mem.h"
+#include "tests/support/ws_payload.h"
 
 /* ── A scripted connection, hub and check of tokens ──────────────────────────────────────────── */
 
@@ -59,7 +60,7 @@ static void hear_frame(const struct bytes *frame)
 {
     char type[64], task[64], code[64], reason[64], text[1024];
     uint32_t len;
-    const uint8_t *payload = ws_frame_payload(frame, &len);
+    const uint8_t *payload = ws_payload(frame, &len);
 
     if (frame->data[0] == (0x80 | WS_PING)) {
         hear("(ping); ");

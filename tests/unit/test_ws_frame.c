@@ -7,6 +7,7 @@
 
 #include "common/mem.h"
 #include "proto/ws_frame.h"
+#include "tests/support/ws_payload.h"
 
 #define FIN 0x80
 #define MAX_MESSAGE (1u << 17)
@@ -686,7 +687,7 @@ Test(ws_frame, a_frame_made_is_read_back)
         struct ws_event event;
         uint32_t len;
         size_t used;
-        cr_assert_arr_eq(ws_frame_payload(frame, &len), payload, lengths[i]);
+        cr_assert_arr_eq(ws_payload(frame, &len), payload, lengths[i]);
         cr_assert_eq(len, lengths[i]);
         ws_parser_init(&parser, WS_PEER_SERVER, 65536);
         cr_assert_eq(ws_parser_feed(&parser, frame->data, frame->len, &used, &event), WS_EVENT);
