@@ -1,13 +1,18 @@
 #include "broker/auth/auth.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/sha.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
+#include <unistd.h>
 
+#include "broker/auth/jwks.h"
 #include "broker/auth/signature.h"
 #include "broker/auth/token_cache.h"
 #include "broker/auth/token_parts.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 _Static_assert(SHA256_DIGEST_LENGTH == TOKEN_DIGEST_SIZE, "the cache is asked by SHA-256");
@@ -20,9 +25,19 @@ struct auth_key {
     struct signature_key *signature;
 };
 
+struct auth_keys {
+    struct auth_key *items;
+    size_t count;
+};
+
+#define MODULE "auth"
+
 struct auth {
-    struct auth_key *keys;
-    size_t key_count;
+    struct auth_keys keys; /* the configuration's */
+    struct auth_keys set;  /* those of the file of jwt-jwks */
+    char *set_path;        /* NULL: there is none */
+    struct stat set_file;  /* as it was when it was last read */
+    struct timer set_timer;
     char *issuer, *audience; /* NULL: not asked */
     int64_t leeway_us;
     struct token_cache cache;
@@ -67,24 +82,123 @@ static int parse_key(const struct jwt_key *key, struct auth_key *parsed)
     return rc ? rc : auth_copy_text(key->kid, &parsed->kid);
 }
 
-static int parse_keys(const struct config_keys *keys, struct auth *auth)
+static void free_keys(struct auth_keys *keys)
 {
-    if (keys->count == 0) {
-        return 0;
+    for (size_t i = 0; i < keys->count; i++) {
+        signature_key_free(keys->items[i].signature);
+        mem_free(keys->items[i].kid);
     }
-    auth->keys = mem_zalloc(keys->count, sizeof(*auth->keys));
-    if (!auth->keys) {
+    mem_free(keys->items);
+    *keys = (struct auth_keys){NULL, 0};
+}
+
+/* 0, or -ENOMEM and no keys. */
+static int parse_keys(const struct jwt_key *sources, size_t count, struct auth_keys *ret_keys)
+{
+    struct auth_keys keys = {count > 0 ? mem_zalloc(count, sizeof(*keys.items)) : NULL, 0};
+
+    if (count > 0 && !keys.items) {
         return -ENOMEM;
     }
-    while (auth->key_count < keys->count) {
-        size_t i = auth->key_count++;
-        int rc = parse_key(&keys->items[i], &auth->keys[i]);
+    while (keys.count < count) {
+        size_t i = keys.count++;
+        int rc = parse_key(&sources[i], &keys.items[i]);
         if (rc) {
+            free_keys(&keys);
             return rc;
         }
     }
+    *ret_keys = keys;
     return 0;
 }
+
+/* ── The key set ─────────────────────────────────────────────────────────────────────────────── */
+
+/* A set that can't be used leaves the keys as they are. Tokens that were found good by keys of
+ * before are forgotten. */
+static void take_set(struct auth *auth, struct span text)
+{
+    CLEANUP(mem_free_at) struct jwks *jwks = mem_zalloc(1, sizeof(*jwks));
+    struct text left_out = TEXT_EMPTY;
+    struct auth_keys keys;
+    const char *why = "out of memory";
+
+    int rc = jwks ? jwks_read(text, jwks, &left_out, &why) : -ENOMEM;
+    if (rc == 0) {
+        rc = parse_keys(jwks->keys, jwks->count, &keys);
+    }
+    log_lines(LOG_WARN, MODULE, "a key of jwt-jwks was left out", left_out.data);
+    if (rc == 0) {
+        free_keys(&auth->set);
+        auth->set = keys;
+        token_cache_deinit(&auth->cache);
+        token_cache_init(&auth->cache, AUTH_CACHE_TOKENS, AUTH_CACHE_BYTES);
+        log_event(LOG_INFO, MODULE, "keys of jwt-jwks taken up",
+                  LOG_INT("keys", (int64_t)keys.count));
+    } else {
+        log_event(LOG_ERROR, MODULE, "jwt-jwks can't be used, the keys stay as they were",
+                  LOG_TEXT("file", auth->set_path), LOG_TEXT("why", why));
+    }
+    if (jwks) {
+        jwks_deinit(jwks);
+    }
+    text_deinit(&left_out);
+}
+
+/* 0 or -errno. A file that is too long is read in part, and found too long. */
+static int read_set(const char *path, struct text *text)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    char part[4096];
+    ssize_t len = 0;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    while (text->len <= JWKS_SIZE_MAX && (len = read(fd, part, sizeof(part))) > 0) {
+        text_append(text, part, (size_t)len);
+    }
+    int rc = len < 0 ? -errno : text_failed(text) ? -ENOMEM : 0;
+    close(fd);
+    return rc;
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Reads the set if its file is another than before. */
+static void look_at_set(struct auth *auth)
+{
+    struct text text = TEXT_EMPTY;
+    struct stat now = {0};
+
+    int rc = stat(auth->set_path, &now) < 0 ? -errno : 0;
+    if (rc == 0 && is_same_file(&now, &auth->set_file)) {
+        return;
+    }
+    rc = rc ? rc : read_set(auth->set_path, &text);
+    if (rc == 0) {
+        auth->set_file = now;
+        take_set(auth, (struct span){text.data, text.len});
+    } else {
+        log_event(LOG_ERROR, MODULE, "jwt-jwks can't be read, the keys stay as they were",
+                  LOG_TEXT("file", auth->set_path), LOG_TEXT("why", strerror(-rc)));
+    }
+    text_deinit(&text);
+}
+
+static void auth_on_look(struct timer *timer)
+{
+    struct auth *auth = CONTAINER_OF(timer, struct auth, set_timer);
+
+    look_at_set(auth);
+    timer_set(&auth->loop->wheel, timer, loop_now(auth->loop) + AUTH_JWKS_LOOK_MS);
+}
+
+/* ── Life of the whole ───────────────────────────────────────────────────────────────────────── */
 
 struct auth *auth_new(const struct config *config, struct loop *loop)
 {
@@ -98,11 +212,16 @@ struct auth *auth_new(const struct config *config, struct loop *loop)
     token_cache_init(&auth->cache, AUTH_CACHE_TOKENS, AUTH_CACHE_BYTES);
     check_queue_init(&auth->queue, AUTH_WAITING_BYTES);
     loop_due_init(&auth->turn, auth_on_turn);
-    if (parse_keys(&config->jwt_keys, auth) != 0 ||
+    timer_init(&auth->set_timer, auth_on_look);
+    if (parse_keys(config->jwt_keys.items, config->jwt_keys.count, &auth->keys) != 0 ||
+        auth_copy_text(config->jwt_jwks, &auth->set_path) != 0 ||
         auth_copy_text(config->jwt_issuer, &auth->issuer) != 0 ||
         auth_copy_text(config->jwt_audience, &auth->audience) != 0) {
         auth_free(auth);
         return NULL;
+    }
+    if (auth->set_path) {
+        auth_on_look(&auth->set_timer);
     }
     return auth;
 }
@@ -115,11 +234,12 @@ void auth_free(struct auth *auth)
     loop_due_cancel(&auth->turn);
     check_queue_deinit(&auth->queue);
     token_cache_deinit(&auth->cache);
-    for (size_t i = 0; i < auth->key_count; i++) {
-        signature_key_free(auth->keys[i].signature);
-        mem_free(auth->keys[i].kid);
+    if (timer_is_set(&auth->set_timer)) {
+        timer_cancel(&auth->loop->wheel, &auth->set_timer);
     }
-    mem_free(auth->keys);
+    free_keys(&auth->keys);
+    free_keys(&auth->set);
+    mem_free(auth->set_path);
     mem_free(auth->issuer);
     mem_free(auth->audience);
     mem_free(auth);
@@ -142,14 +262,16 @@ static int auth_refuse(enum auth_failure why, enum auth_failure *ret_why)
  * which config allows no second. NULL: there is none. */
 static const struct auth_key *find_key(const struct auth *auth, struct span kid)
 {
-    if (!kid.at && auth->key_count == 1) {
-        return &auth->keys[0];
-    }
-    for (size_t i = 0; i < auth->key_count; i++) {
-        const char *own = auth->keys[i].kid;
+    const struct auth_keys *const all[] = {&auth->keys, &auth->set};
+    const bool is_only = auth->keys.count + auth->set.count == 1;
 
-        if (kid.at ? own && json_string_is(kid, own) : !own) {
-            return &auth->keys[i];
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        for (size_t j = 0; j < all[i]->count; j++) {
+            const char *own = all[i]->items[j].kid;
+
+            if (kid.at ? own && json_string_is(kid, own) : is_only || !own) {
+                return &all[i]->items[j];
+            }
         }
     }
     return NULL;

@@ -59,6 +59,9 @@ const char *auth_failure_text(enum auth_failure failure);
  * made in any case. */
 #define AUTH_TURN_US 5000
 
+/* How often it is looked whether the file of jwt-jwks has changed. */
+#define AUTH_JWKS_LOOK_MS 5000
+
 /* Bytes of the tokens that wait. */
 #define AUTH_WAITING_BYTES (32 << 20)
 

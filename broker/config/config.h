@@ -76,6 +76,7 @@ struct config {
     char *redis_prefix;     /* colon included */
     uint32_t workers;       /* at least 1: "0", one per core, has been counted */
     struct config_keys jwt_keys;
+    char *jwt_jwks;                  /* NULL: none */
     char *jwt_issuer, *jwt_audience; /* NULL: not checked */
     uint32_t jwt_leeway_ms;          /* how far the issuer's clock may be from ours */
     char *state_dir;

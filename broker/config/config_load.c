@@ -86,7 +86,7 @@ static void judge_state_dir(struct config_loading *loading)
     char key[PATH_MAX];
 
     warn_of_unsafe(loading, "state-dir", config->state_dir);
-    if (config->jwt_keys.count == 0 &&
+    if (config->jwt_keys.count == 0 && !config->jwt_jwks &&
         snprintf(key, sizeof(key), "%s/" JWT_KEY_FILE, config->state_dir) < (int)sizeof(key)) {
         warn_of_unsafe(loading, "state-dir", key);
     }
@@ -119,7 +119,7 @@ static int check_whole(struct config_loading *loading)
 {
     const struct config *config = loading->config;
 
-    if (config->jwt_keys.count == 0 && !config_is_loopback_only(config)) {
+    if (config->jwt_keys.count == 0 && !config->jwt_jwks && !config_is_loopback_only(config)) {
         text_puts(loading->message,
                   "jwt-key: must be given, since listen is not loopback only and clients are told "
                   "apart by their tokens alone. Make a secret, as `openssl rand -base64 48 > "
@@ -159,6 +159,9 @@ static int resolve(struct config_loading *loading, char *const *environment)
     }
     int rc = resolve_state_dir(loading, environment);
     rc = rc ? rc : resolve_web_root(loading);
+    if (rc == 0 && loading->config->jwt_jwks) {
+        rc = make_absolute(loading, "jwt-jwks", &loading->config->jwt_jwks);
+    }
     if (rc == 0) {
         judge_state_dir(loading);
     }
@@ -226,7 +229,7 @@ int config_ensure_key(struct config *config, bool *ret_made, struct text *messag
     const char *path = source + strlen("HS256:");
     bool made;
 
-    if (config->jwt_keys.count > 0) {
+    if (config->jwt_keys.count > 0 || config->jwt_jwks) {
         *ret_made = false;
         return 0;
     }

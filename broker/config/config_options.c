@@ -65,6 +65,9 @@ const struct config_option config_options[CONFIG_OPTION_COUNT] = {
      "file with the secret; or ALG is RS256, RS384, RS512, PS256, ES256, ES384, ES512 or\n"
      "EdDSA, and SOURCE a file with the public key in PEM; or SOURCE is base64:DATA.\n"
      "More keys: the option again, or separated by spaces.", "on loopback a key is made in the state directory, else one must be given"},
+    {"jwt-jwks", "FILE", &config_type_text, MEMBER(jwt_jwks), NULL, NO_RANGE,
+     "A JSON Web Key Set with public keys, besides those of jwt-key. It is read again\n"
+     "within seconds when it changes.", "none"},
     {"jwt-issuer", "NAME", &config_type_text, MEMBER(jwt_issuer), NULL, NO_RANGE,
      "What the claim `iss` of each token must be.", "not checked"},
     {"jwt-audience", "NAME", &config_type_text, MEMBER(jwt_audience), NULL, NO_RANGE,

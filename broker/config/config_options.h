@@ -23,7 +23,7 @@ struct config_option {
     const char *help_start;    /* the default in words, where `initial` doesn't tell; else NULL */
 };
 
-#define CONFIG_OPTION_COUNT 37
+#define CONFIG_OPTION_COUNT 38
 extern const struct config_option config_options[CONFIG_OPTION_COUNT];
 
 /* The option's member of struct config. */
