@@ -106,7 +106,8 @@ def test_a_balancer_without_a_header_is_refused(start, begun):
     with connect(broker.address, begun) as client:
         assert read_all(client) == b""
     eventually(lambda: broker.metrics()[REFUSED % "proxy_header"] == 1, 20, "it isn't counted")
-    assert [line for line in broker.logged(level="warn") if "no PROXY header" in line["msg"]]
+    eventually(lambda: [line for line in broker.logged(level="warn")
+                        if "no PROXY header" in line["msg"]], 20, "it isn't logged")
     with connect(broker.address, version_1() + REQUEST) as client:
         assert status_of(client) == 401
 
