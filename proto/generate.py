@@ -17,6 +17,7 @@ import sys
 
 
 DOUBLE_MAX = 1.7976931348623157e308  # what JSON.parse reads beyond it is no number
+ROUNDING = 1e-12  # of a range
 
 
 def constant(prefix, name):
@@ -47,9 +48,17 @@ def boolean(entry, key):
     return "true" if entry.get(key) else "false"
 
 
+def number_range(member, least):
+    """What a number may be. A range with two ends takes what a sum of parts may exceed it by, so that
+    100.00000000000007 is 100."""
+    low, high = member.get("min", least), member.get("max", DOUBLE_MAX)
+    slack = (high - low) * ROUNDING if {"min", "max"} <= member.keys() else 0
+    return low - slack, high + slack
+
+
 def payload_rule(member):
     kind = member["kind"]
-    low, high, value = member.get("min", 0), member.get("max", DOUBLE_MAX), "NULL"
+    (low, high), value = number_range(member, 0), "NULL"
     if kind == "string":
         low, high = member.get("minLength", 0), member.get("maxLength", 0)
     elif kind == "enum":
@@ -178,7 +187,7 @@ def lua_member(name, member):
     kind = member["kind"]
     entries = {"name": name, "kind": kind, "must": must(member)}
     if kind == "number":
-        entries |= {"min": member.get("min", -DOUBLE_MAX), "max": member.get("max", DOUBLE_MAX)}
+        entries |= dict(zip(("min", "max"), number_range(member, -DOUBLE_MAX)))
     elif kind == "string":
         entries |= {"min": member.get("minLength", 0), "max": member.get("maxLength", 2 ** 31)}
     elif kind == "enum":
@@ -373,7 +382,8 @@ def typescript_rule(member):
     kind = TYPESCRIPT_KINDS.get(member["kind"], "string")
     there = member.get("required") or member.get("added")
     kind += "|null" if member.get("nullable") else "" if there else "?"
-    return [kind, *(member[bound] for bound in ("min", "max") if bound in member)]
+    bounds = dict(zip(("min", "max"), number_range(member, -DOUBLE_MAX)))
+    return [kind, *(bounds[bound] for bound in ("min", "max") if bound in member)]
 
 
 def typescript_rules(members):

@@ -1,5 +1,5 @@
 #!lua name=progress
--- progressd library version=6 state_ttl=86400 max_payload=4096
+-- progressd library version=7 state_ttl=86400 max_payload=4096
 local STATE_TTL, MAX_PAYLOAD = 86400, 4096 -- seconds, bytes: the settings of the line above
 
 -- Each message of a task is made in here, whoever publishes it: checked, given its revision,
@@ -406,7 +406,9 @@ local function estimate_after(held, name, entered, payload, microseconds)
     elseif name ~= UPDATE then
         return
     end
-    local text, seconds, confidence = estimate_update(held, microseconds, payload.percentage)
+    -- A percentage may exceed its range by a rounding error.
+    local percentage = math.max(0, math.min(100, payload.percentage))
+    local text, seconds, confidence = estimate_update(held, microseconds, percentage)
     return text, seconds and format('{"estimatedTimeRemaining":%.2f,"confidence":%.2f}', seconds,
         confidence)
 end

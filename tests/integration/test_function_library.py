@@ -267,7 +267,8 @@ def test_other_types_are_refused_with_the_member_at_fault(db, kind, payload, fau
 
 
 def test_the_bounds_themselves_are_accepted(db):
-    for percentage in ("0", "-0", "100", "1e2", "100.0", "0.1e-5"):
+    for percentage in ("0", "-0", "100", "1e2", "100.0", "0.1e-5",
+                       "100.00000000000007", "-1e-15"):
         publish(db, '{"percentage":%s,"stage":"%s"}' % (percentage, "x" * 128))
     publish(db, '{"percentage":101,"percentage":1,"stage":"a"}')
     publish(db, '{"fromStage":"","toStage":"a"}', "stage_change")

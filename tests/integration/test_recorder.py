@@ -14,6 +14,7 @@ from support.deadline import eventually
 from support.job import Job
 from support.redis_server import RedisServer
 from support.resp import Resp
+from support.ws_client import WsClient
 
 LEASE_SECONDS = 3
 
@@ -87,6 +88,15 @@ def test_a_poller_sees_what_was_published_plainly(recording, redis):
     eventually(lambda: recorded(redis, "polled", "complete"))
     status, body = recording.poll("polled")
     assert status == 200 and json.loads(body)["done"] is True
+
+
+def test_a_sum_that_rounds_to_100_is_seen_by_watchers(recording, redis):
+    with WsClient(recording.ws_url("rounded")) as client:
+        client.send_json({"type": "subscribe", "token": recording.token("rounded")})
+        for value in (100.00000000000007, 99.99999999999993, 100.00000000000001):
+            publish(redis, "rounded", "progress_update", update(value))
+            client.recv_until(lambda message: message["type"] == "progress_update"
+                              and message["payload"]["percentage"] == value)
 
 
 def test_the_payload_is_passed_on_as_it_was_written(recording, redis):

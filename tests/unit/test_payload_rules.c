@@ -32,6 +32,7 @@ Test(payload_rules, a_member_that_is_missing_or_wrong_is_found)
         {TASK_PROGRESS_UPDATE, "{\"stage\":\"a\"}"},
         {TASK_PROGRESS_UPDATE, "{\"percentage\":1}"},
         {TASK_PROGRESS_UPDATE, "{\"percentage\":-0.1,\"stage\":\"a\"}"},
+        {TASK_PROGRESS_UPDATE, "{\"percentage\":100.000001,\"stage\":\"a\"}"},
         {TASK_PROGRESS_UPDATE, "{\"percentage\":100.1,\"stage\":\"a\"}"},
         {TASK_PROGRESS_UPDATE, "{\"percentage\":\"1\",\"stage\":\"a\"}"},
         {TASK_PROGRESS_UPDATE, "{\"percentage\":null,\"stage\":\"a\"}"},
@@ -106,4 +107,16 @@ Test(payload_rules, times_are_iso_8601)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         cr_assert_not(timestamp_is_valid(SPAN_OF(bad[i])), "%s", bad[i]);
     }
+}
+
+Test(payload_rules, a_range_takes_an_error_of_rounding)
+{
+    cr_expect(
+        is_valid(TASK_PROGRESS_UPDATE, "{\"percentage\":100.00000000000007,\"stage\":\"a\"}"));
+    cr_expect(is_valid(TASK_PROGRESS_UPDATE, "{\"percentage\":-1e-15,\"stage\":\"a\"}"));
+    cr_expect(is_valid(TASK_TIME_ESTIMATE,
+                       "{\"estimatedTimeRemaining\":1,\"confidence\":1.0000000000000002}"));
+    cr_expect_not(
+        is_valid(TASK_TIME_ESTIMATE, "{\"estimatedTimeRemaining\":-1e-15,\"confidence\":1}"),
+        "a range with one end has no error of rounding");
 }
