@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "broker/loop/loop.h"
 #include "common/mem.h"
 #include "proto/message.h"
 #include "proto/shared_text.h"
@@ -424,6 +425,12 @@ static void watcher_ping(struct watcher *watcher, const struct client_message *m
     say(watcher, &text);
 }
 
+/* Whether it is the client's own doing when nothing is heard from it. */
+static bool is_listening(const struct watcher *watcher)
+{
+    return watcher->resume_ms == 0 && !watcher->checked && !watcher->unfinished;
+}
+
 /* ── The client's messages ───────────────────────────────────────────────────────────────────── */
 
 static void say_invalid(struct watcher *watcher, const struct client_message_error *error)
@@ -436,26 +443,108 @@ static void say_invalid(struct watcher *watcher, const struct client_message_err
 }
 
 /* Does what the message asks for, task by task: each is answered as if it had been asked for
- * alone. */
-static void take_tasks(struct request *request, const struct client_message *message)
+ * alone. Whether all of it is done; if not, so many answers wait that the client has to take them
+ * first, and the walk goes on from where it is. */
+static bool take_tasks(struct request *request, const struct client_message *message,
+                       struct client_task_walk *walk)
 {
     static void (*const handlers[CLIENT_TYPES])(struct request *, const struct client_task *) = {
         [CLIENT_SUBSCRIBE] = watcher_subscribe,
         [CLIENT_UNSUBSCRIBE] = watcher_unsubscribe,
         [CLIENT_GET_STATE] = watcher_get_state,
     };
-    struct client_task_walk walk = {0};
     struct client_task task;
     struct client_message_error error;
-    int rc;
 
-    while ((rc = client_message_next_task(message, &walk, &task, &error)) != MESSAGE_END) {
+    while (!outbox_is_full(&request->watcher->ws->channel.outbox)) {
+        int rc = client_message_next_task(message, walk, &task, &error);
+
+        if (rc == MESSAGE_END) {
+            return true;
+        }
         if (rc == 0) {
             handlers[message->type](request, &task);
         } else {
             say_invalid(request->watcher, &error);
         }
     }
+    return false;
+}
+
+/* A message with many tasks, of which some are not answered yet: the client isn't read from until
+ * they are. So what it makes the worker hold is the message and a queue just over its bound. */
+struct unfinished {
+    struct loop_due due; /* to go on, behind what is being written */
+    struct request request;
+    struct bytes *payload;
+    struct client_task_walk walk;
+};
+
+static void unfinished_free(struct unfinished *unfinished)
+{
+    if (unfinished) {
+        loop_due_cancel(&unfinished->due);
+        token_unref(unfinished->request.token);
+        bytes_unref(unfinished->payload);
+        mem_free(unfinished);
+    }
+}
+
+static bool watcher_is_open(const struct watcher *watcher)
+{
+    return watcher->ws->channel.state == CHANNEL_OPEN && watcher->ws->state == WS_CONNECTION_OPEN;
+}
+
+/* Listens to the client again, unless there is a reason not to. The last thing to be done: what it
+ * has said already may pause or close it. */
+static void watcher_resume(struct watcher *watcher)
+{
+    if (watcher_is_open(watcher) && is_listening(watcher)) {
+        channel_resume(&watcher->ws->channel);
+    }
+}
+
+static void unfinished_on_due(struct loop_due *due)
+{
+    struct unfinished *unfinished = CONTAINER_OF(due, struct unfinished, due);
+    struct watcher *watcher = unfinished->request.watcher;
+    const struct span payload = {(const char *)unfinished->payload->data, unfinished->payload->len};
+    struct client_message message;
+    struct client_message_error error;
+
+    /* It was parsed before. */
+    if (watcher_is_open(watcher) &&
+        client_message_parse(payload, watcher->url_task_id, &message, &error) == 0 &&
+        take_tasks(&unfinished->request, &message, &unfinished->walk)) {
+        unfinished_free(TAKE(watcher->unfinished));
+        watcher_resume(watcher);
+    }
+}
+
+static void take_message(struct request *request, struct span payload,
+                         const struct client_message *message)
+{
+    struct watcher *watcher = request->watcher;
+    struct client_task_walk walk = {0};
+
+    if (take_tasks(request, message, &walk)) {
+        return;
+    }
+    struct unfinished *unfinished = mem_zalloc(1, sizeof(*unfinished));
+    struct bytes *copy = bytes_copy(payload.at, (uint32_t)payload.len);
+    if (!unfinished || !copy) {
+        mem_free(unfinished);
+        bytes_unref(copy);
+        ws_connection_send(watcher->ws, NULL);
+        return;
+    }
+    loop_due_init(&unfinished->due, unfinished_on_due);
+    unfinished->request = *request;
+    unfinished->request.token = request->token ? token_ref(request->token) : NULL;
+    unfinished->payload = copy;
+    unfinished->walk = walk;
+    watcher->unfinished = unfinished;
+    channel_pause(&watcher->ws->channel);
 }
 
 /* Accounts for a message that was answered: a client that asks for more than it may isn't listened
@@ -479,15 +568,16 @@ static void charge(struct watcher *watcher, uint32_t units)
 }
 
 /* Answers a subscribe whose token has been checked, once for all of its tasks. */
-static void take_checked(struct watcher *watcher, const struct client_message *message, int rc,
-                         struct token *token, enum auth_failure why)
+static void take_checked(struct watcher *watcher, struct span payload,
+                         const struct client_message *message, int rc, struct token *token,
+                         enum auth_failure why)
 {
     struct request request = {.watcher = watcher, .is_busy = rc == AUTH_BUSY};
 
     if (request_take_verdict(&request, rc, token, why) < 0) {
         ws_connection_send(watcher->ws, NULL);
     } else {
-        take_tasks(&request, message);
+        take_message(&request, payload, message);
     }
 }
 
@@ -518,13 +608,8 @@ static void take_subscribe(struct watcher *watcher, struct span payload,
     if (rc == AUTH_LATER) {
         watcher_wait(watcher, payload, message->token);
     } else {
-        take_checked(watcher, message, rc, token, why);
+        take_checked(watcher, payload, message, rc, token, why);
     }
-}
-
-static bool watcher_is_open(const struct watcher *watcher)
-{
-    return watcher->ws->channel.state == CHANNEL_OPEN && watcher->ws->state == WS_CONNECTION_OPEN;
 }
 
 /* Answers the message that waited for its token's check. */
@@ -535,7 +620,7 @@ static void take_waiting(struct watcher *watcher, struct span payload,
     struct client_message_error error;
 
     if (client_message_parse(payload, watcher->url_task_id, &message, &error) == 0) {
-        take_checked(watcher, &message, verdict->rc, verdict->token, verdict->why);
+        take_checked(watcher, payload, &message, verdict->rc, verdict->token, verdict->why);
         charge(watcher, message.task_count);
     }
 }
@@ -549,9 +634,7 @@ static void watcher_on_checked(struct auth_check *check, const struct auth_verdi
         take_waiting(watcher, (struct span){(const char *)payload->data, payload->len}, verdict);
     }
     bytes_unref(payload);
-    if (watcher_is_open(watcher) && watcher->resume_ms == 0) {
-        channel_resume(&watcher->ws->channel); /* the last thing: it may pause or close it */
-    }
+    watcher_resume(watcher);
 }
 
 void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8_t *payload,
@@ -573,7 +656,7 @@ void watcher_message(struct watcher *watcher, enum ws_opcode opcode, const uint8
     } else if (message.type == CLIENT_SUBSCRIBE) {
         take_subscribe(watcher, text, &message);
     } else {
-        take_tasks(&(struct request){.watcher = watcher}, &message);
+        take_message(&(struct request){.watcher = watcher}, text, &message);
     }
     if (!watcher->checked) { /* else once it is answered */
         charge(watcher, message.task_count > 0 ? message.task_count : 1);
@@ -634,6 +717,9 @@ size_t watcher_collect(struct watcher *watcher, struct channel_frame *frames, si
 {
     size_t count = 0, made = 0;
 
+    if (watcher->unfinished) { /* the queue is being written */
+        loop_at_turn_end(loop_of(watcher->front->loop), &watcher->unfinished->due);
+    }
     LIST_EACH (link, &watcher->pending) {
         struct watching *watching = CONTAINER_OF(link, struct watching, pending);
         const size_t before = count;
@@ -787,12 +873,6 @@ static uint64_t next_ping(const struct watcher *watcher)
            arc4random_uniform(interval / 5 + 1);
 }
 
-/* Whether it is the client's own doing when nothing is heard from it. */
-static bool is_listening(const struct watcher *watcher)
-{
-    return watcher->resume_ms == 0 && !watcher->checked;
-}
-
 void watcher_tick(struct watcher *watcher)
 {
     const struct config *config = watcher->front->config;
@@ -821,7 +901,7 @@ void watcher_tick(struct watcher *watcher)
     if (watcher->resume_ms > 0 && now >= watcher->resume_ms) {
         watcher->resume_ms = 0;
         watcher_schedule(watcher);
-        channel_resume(&watcher->ws->channel); /* the last thing: it may pause or close it */
+        watcher_resume(watcher);
     } else {
         watcher_schedule(watcher);
     }
@@ -861,6 +941,7 @@ void watcher_end(struct watcher *watcher)
     }
     auth_cancel(watcher->front->auth, &watcher->check);
     bytes_unref(TAKE(watcher->checked));
+    unfinished_free(TAKE(watcher->unfinished));
     map_deinit(&watcher->by_id);
     mem_free(TAKE(watcher->url_task_id));
 }

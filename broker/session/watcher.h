@@ -31,13 +31,14 @@ struct watcher {
     struct map by_id;      /* the same, once there are many; else empty */
     struct allowance allowance;
     struct auth_check check;
-    struct bytes *checked; /* the message whose token is being checked; NULL: none */
-    uint64_t resume_ms;    /* when it may say more; 0: now */
-    uint64_t idle_ms;      /* when the last subscription ended, or the watcher began */
-    uint64_t ping_ms;      /* when the next ping is due */
-    uint64_t leave_ms;     /* when it is too old, or once is_leaving when it is closed; 0: never */
-    uint32_t count;        /* of subscriptions */
-    bool is_leaving;       /* was told `reconnect` */
+    struct bytes *checked;         /* the message whose token is being checked; NULL: none */
+    struct unfinished *unfinished; /* the message whose answers wait for room; NULL: none */
+    uint64_t resume_ms;            /* when it may say more; 0: now */
+    uint64_t idle_ms;              /* when the last subscription ended, or the watcher began */
+    uint64_t ping_ms;              /* when the next ping is due */
+    uint64_t leave_ms; /* when it is too old, or once is_leaving when it is closed; 0: never */
+    uint32_t count;    /* of subscriptions */
+    bool is_leaving;   /* was told `reconnect` */
 };
 
 /* Begins, after http_connection_upgrade(). `url_task_id` (valid) is copied; NULL: the URL named

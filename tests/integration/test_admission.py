@@ -121,6 +121,7 @@ def test_refused_clients_leave_the_link_to_redis_its_descriptors(directory, redi
 WIDE = 40_000
 CLIENTS = 20
 HELD_MAX = 3 * WIDE  # of each client: an answer, its copy being built, and what was read
+ONE_MESSAGE_MAX = 60_000  # the message, and a queue just over its bound
 
 
 @pytest.fixture
@@ -178,6 +179,29 @@ def test_answers_to_messages_that_nobody_reads_are_bounded_by_bytes(wide, redis)
             client.send_raw(ask)
             for _ in range(38):
                 client.recv_until(lambda message: message["type"] == "subscribed")
+
+
+# Each is answered, and each answer is many times as long as what asked for it.
+MANY = json.dumps({"type": "get_state", "taskIds": [f"{number:x}" for number in range(1000)]})
+
+
+def test_answers_to_one_message_with_many_tasks_are_bounded_by_bytes(wide):
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(WsClient(wide.ws_url(), receive_buffer=4096))
+                   for _ in range(CLIENTS)]
+
+        def question():
+            for client in clients:
+                client.send_text(MANY)
+        assert growth_of(wide, question) < CLIENTS * ONE_MESSAGE_MAX
+        # Who reads in the end gets all of them, in order, and is listened to again.
+        for client in clients[:2]:
+            client.send_json({"type": "ping", "timestamp": 1})
+            for number in range(1000):
+                message = client.recv_json()
+                assert (message["taskId"], message["payload"]["code"]) == (
+                    f"{number:x}", "NOT_SUBSCRIBED")
+            assert client.recv_json()["type"] == "pong"
 
 
 # ── Who sends no more, but reads ────────────────────────────────────────────────────────────────
