@@ -98,8 +98,7 @@ export class ProgressClient extends ProgressEventTarget {
     });
     this.#poller = new Poller({
       ...owner,
-      _stateUrl: (taskId) => stateUrl(url, taskId),
-      _fetch: options.fetch ?? ((...request) => globalThis.fetch(...request)),
+      _ask: (taskId, init) => (options.fetch ?? globalThis.fetch)(stateUrl(url, taskId), init),
       _onAnswer: (taskId, answer, isNewest) => this.#polled(taskId, answer, isNewest),
       _onFailed: (taskId) => {
         this.#tasks._change(taskId, (task) => task._unconfirm());
@@ -234,24 +233,22 @@ export class ProgressClient extends ProgressEventTarget {
   }
 
   /** Takes what came over the connection. */
-  #received(message: Parsed): void {
-    if ("problem" in message) {
-      this.#report(message.problem);
-    } else if ("task" in message) {
-      const { type, taskId } = message.task;
+  #received({ task, server, problem }: Parsed): void {
+    if (problem) {
+      this.#report(problem);
+    } else if (server) {
+      this.#told(server);
+    } else if (task) {
+      const { type, taskId } = task;
       // All right if it was watched until just now.
-      if (!this.#tasks._receive(message.task) && !this.#subscriptions._knows(taskId)) {
+      if (!this.#tasks._receive(task) && !this.#subscriptions._knows(taskId)) {
         this.#report({ code: "WRONG_TASK", message: type, taskId });
       }
-    } else if ("server" in message) {
-      this.#told(message.server);
     }
-    if ("task" in message || ("server" in message && message.server.type === "subscribed")) {
-      if (this.#connection._phase !== "live") {
-        this.#connection._confirm();
-        this.#memory._isBlocked = false;
-        this.#update();
-      }
+    if (this.#connection._phase !== "live" && (task || server?.type === "subscribed")) {
+      this.#connection._confirm();
+      this.#memory._isBlocked = false;
+      this.#update();
     }
   }
 

@@ -24,18 +24,19 @@ export type ServerMessage = {
 }[keyof ServerPayloads];
 
 /** What came of a text: a message of one of the two kinds, a pong, or what is wrong with it. */
-export type Parsed =
-  | { readonly task: TaskMessage }
-  | { readonly server: ServerMessage }
-  | { readonly pong: true }
-  | { readonly problem: Problem };
+export interface Parsed {
+  readonly task?: TaskMessage;
+  readonly server?: ServerMessage;
+  readonly pong?: true;
+  readonly problem?: Problem;
+}
 
 /** Reads a text frame. Never throws. */
 export function parseMessage(text: unknown): Parsed {
   try {
     return readMessage(JSON.parse(text as string));
   } catch (cause) {
-    return { problem: { code: "BAD_MESSAGE", message: "not JSON", cause } };
+    return bad("not JSON", { cause });
   }
 }
 
@@ -46,7 +47,7 @@ export function readMessage(value: unknown): Parsed {
     return { pong: true };
   }
   if (typeof type !== "string" || typeof taskId !== "string" || !isObject(payload)) {
-    return { problem: { code: "BAD_MESSAGE", message: "not a message" } };
+    return bad("not a message");
   }
   const isRefusal = type === "error" && payload.scope === "request";
   const ofTask = !isRefusal && Object.hasOwn(TASK_RULES, type);
@@ -59,11 +60,15 @@ export function readMessage(value: unknown): Parsed {
   const needsRev = ofTask && !(type === "reset" && rev === null);
   const wrong = needsRev && !parseRev(rev) ? "rev" : wrongMember(payload, rules);
   if (wrong) {
-    return { problem: { code: "BAD_MESSAGE", message: `${type}: wrong ${wrong}`, taskId } };
+    return bad(`${type}: wrong ${wrong}`, { taskId });
   }
   return ofTask
     ? { task: { type, taskId, rev, payload } as TaskMessage }
     : { server: { type: isRefusal ? "refused" : type, taskId, payload } as ServerMessage };
+}
+
+function bad(message: string, more?: Partial<Problem>): Parsed {
+  return { problem: { code: "BAD_MESSAGE", message, ...more } };
 }
 
 /** The entries of a list of stages that are in order; the others are left out. */

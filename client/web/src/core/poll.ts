@@ -8,19 +8,6 @@ import { parseRev } from "./rev.js";
 /** As much of `fetch` as the client uses. */
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
 
-/** What a poll needs to know. */
-export interface PollRequest {
-  readonly _fetch: Fetch;
-  /** Gives the address; it may throw. */
-  readonly _url: () => string;
-  readonly _taskId: string;
-  readonly _token: string;
-  /** What is held of the task; the answer is `unchanged` while that is current. */
-  readonly _rev: string | null;
-  /** Gives the poll up. */
-  readonly _signal: AbortSignal;
-}
-
 /** The state of a task as an answer holds it. */
 export interface PolledState {
   readonly _rev: string;
@@ -42,35 +29,36 @@ export interface PollResult {
   readonly _afterMs?: number;
 }
 
-/** Asks once. */
-export async function poll(request: PollRequest): Promise<PollResult> {
-  const {
-    _fetch: fetch,
-    _url: url,
-    _taskId: taskId,
-    _token: token,
-    _rev: rev,
-    _signal: signal,
-  } = request;
+/**
+ * Asks once.
+ *
+ * @param ask sends the request; it may throw
+ * @param rev what is held of the task; the answer is `unchanged` while that is current
+ * @param signal gives the poll up
+ */
+export async function poll(
+  ask: (init: RequestInit) => Promise<Response>,
+  taskId: string,
+  token: string,
+  rev: string | null,
+  signal: AbortSignal,
+): Promise<PollResult> {
   try {
-    const response = await fetch(url(), {
+    const response = await ask({
       headers: {
         Authorization: `Bearer ${token}`,
-        ...(rev !== null && { "If-None-Match": `"${rev}"` }),
+        ...(rev && { "If-None-Match": `"${rev}"` }),
       },
       cache: "no-store", // or the browser's cache would answer in the server's place
       signal,
     });
     const { status } = response;
-    const afterMs = Number(response.headers.get("Retry-After")) * 1000;
-    if (status === 304 && rev !== null) {
-      return { _answer: "unchanged", _afterMs: afterMs };
+    const _afterMs = Number(response.headers.get("Retry-After")) * 1000;
+    if (status === 304 && rev) {
+      return { _answer: "unchanged", _afterMs };
     }
     const body: unknown = JSON.parse(await response.text());
-    return {
-      ...(status === 200 ? readState(taskId, body) : readError(taskId, status, body)),
-      _afterMs: afterMs,
-    };
+    return { ...(status === 200 ? readState : readError)(taskId, body, status), _afterMs };
   } catch (cause) {
     return { _problem: { code: "POLL_FAILED", message: String(cause), taskId, cause } };
   }
@@ -85,35 +73,27 @@ function readState(taskId: string, body: unknown): PollResult {
   ) {
     throw new Error("not a state of the task");
   }
-  const messages: TaskMessage[] = [];
-  const problems: Problem[] = [];
-  for (const parsed of body.messages.map(readMessage)) {
-    if ("problem" in parsed) {
-      problems.push(parsed.problem);
-    } else if ("task" in parsed && parsed.task.taskId === taskId) {
-      messages.push(parsed.task);
+  const _messages: TaskMessage[] = [];
+  const _problems: Problem[] = [];
+  for (const { task, problem } of body.messages.map(readMessage)) {
+    if (task?.taskId === taskId) {
+      _messages.push(task);
     } else {
-      problems.push({ code: "BAD_MESSAGE", message: "no message of the task", taskId });
+      _problems.push(problem ?? { code: "BAD_MESSAGE", message: "no message of the task", taskId });
     }
   }
-  const stages = readStages(body.stages);
   return {
-    _answer: {
-      _rev: body.rev as string,
-      _stages: stages,
-      _messages: messages,
-      _problems: problems,
-    },
+    _answer: { _rev: body.rev as string, _stages: readStages(body.stages), _messages, _problems },
   };
 }
 
-function readError(taskId: string, status: number, body: unknown): PollResult {
+function readError(taskId: string, body: unknown, status: number): PollResult {
   const error = isObject(body) && body.error;
   if (!isObject(error) || typeof error.code !== "string") {
     throw new Error(`status ${status}`);
   }
-  const problem = { code: error.code, message: String(error.message), taskId };
-  return error.code === "TASK_NOT_FOUND"
+  const { code, message } = error;
+  return code === "TASK_NOT_FOUND"
     ? { _answer: null }
-    : { _problem: problem, _refusedWith: status };
+    : { _problem: { code, message: String(message), taskId }, _refusedWith: status };
 }

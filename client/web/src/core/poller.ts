@@ -1,7 +1,7 @@
 /** Polls tasks over HTTP, each at the pace that the server gives, as long as it is told to. */
 import { Backoff } from "./backoff.js";
 import { poll } from "./poll.js";
-import type { Fetch, PolledState, PollResult } from "./poll.js";
+import type { PolledState, PollResult } from "./poll.js";
 import type { Problem } from "./problem.js";
 import { Timer } from "./timer.js";
 import type { Tokens } from "./tokens.js";
@@ -15,9 +15,8 @@ const PAUSE_MAX_MS = 60_000;
 
 /** What the poller needs of its owner. */
 export interface PollerOwner {
-  readonly _fetch: Fetch;
-  /** Where to ask; may throw. */
-  _stateUrl(taskId: string): string;
+  /** Asks for the state of the task; may throw. */
+  _ask(taskId: string, init: RequestInit): Promise<Response>;
   readonly _tokens: Tokens;
   /** What is held of the task. */
   _revOf(taskId: string): string | null;
@@ -153,14 +152,8 @@ class PollLoop {
     const asking = (this.#asking = new AbortController());
     this.#timer._set(ANSWER_WITHIN_MS, () => asking.abort());
     const rev = owner._revOf(taskId);
-    const result = await poll({
-      _fetch: owner._fetch,
-      _url: () => owner._stateUrl(taskId),
-      _taskId: taskId,
-      _token: token,
-      _rev: rev,
-      _signal: asking.signal,
-    });
+    const ask = (init: RequestInit) => owner._ask(taskId, init);
+    const result = await poll(ask, taskId, token, rev, asking.signal);
     if (!this.#stopped) {
       this.#rest(this.#take(result, token, owner._revOf(taskId) === rev), result._afterMs);
     }

@@ -1,6 +1,5 @@
 import { CLOSE_NORMAL } from "./protocol.js";
 import type { ClientMessage } from "./protocol.js";
-import { Heartbeat } from "./heartbeat.js";
 import { parseMessage } from "./message.js";
 import type { Parsed } from "./message.js";
 import type { Problem } from "./problem.js";
@@ -30,17 +29,15 @@ export interface SocketEvents {
 
 /** Closed without a close frame (RFC 6455, 7.1.5). */
 export const ABNORMAL = 1006;
+const PING_EVERY_MS = 30_000;
 const ANSWER_WITHIN_MS = 10_000;
 
 /** One WebSocket, from connecting to its end: text in, messages out, with a heartbeat. */
 export class Socket {
-  readonly #heartbeat = new Heartbeat(
-    (timestamp) => this._send({ type: "ping", timestamp }),
-    () => this._giveUp("NO_PONG", "no pong in 10 s"),
-  );
+  readonly #ping = new Timer();
+  readonly #pong = new Timer();
   readonly #answer = new Timer();
-  #open = false;
-  #ended = false;
+  #isOpen = false;
 
   /**
    * @param _socket one that is connecting
@@ -51,20 +48,31 @@ export class Socket {
     private readonly _events: SocketEvents,
   ) {
     _socket.onopen = () => {
-      this.#open = true;
+      this.#isOpen = true;
       this.#answer._clear();
-      this.#heartbeat._start();
+      this.#pingLater();
       _events._onOpen();
     };
-    _socket.onmessage = ({ data }) => this.#receive(data);
+    _socket.onmessage = ({ data }) => {
+      this.#answer._clear();
+      const message = parseMessage(data);
+      if (message.pong) {
+        this.#pong._clear();
+      } else {
+        _events._onMessage(message);
+      }
+    };
     _socket.onerror = () => {}; // says nothing that onclose doesn't
-    _socket.onclose = ({ code }) => this.#end(typeof code === "number" ? code : ABNORMAL);
+    _socket.onclose = ({ code }) => {
+      this.#detach();
+      _events._onClosed(code ?? ABNORMAL);
+    };
     this.#expectAnswer();
   }
 
   /** Sends a message, to which there must be an answer; does nothing while it isn't open. */
   _send(message: ClientMessage): void {
-    if (this.#open && !this.#ended) {
+    if (this.#isOpen) {
       this.#expectAnswer();
       try {
         this._socket.send(JSON.stringify(message));
@@ -74,38 +82,35 @@ export class Socket {
     }
   }
 
-  /** Pings at once, to find out whether the server is still there. */
+  /** Pings, unless a pong is being waited for, to find out whether the server is still there. */
   _check(): void {
-    if (this.#open) {
-      this.#heartbeat._check();
+    if (this.#isOpen) {
+      this.#pingLater();
+      if (!this.#pong._running) {
+        this.#pong._set(ANSWER_WITHIN_MS, () => this._giveUp("NO_PONG", "no pong in 10 s"));
+        this._send({ type: "ping", timestamp: Date.now() });
+      }
     }
   }
 
   /** Closes. No event follows. */
   _close(): void {
-    if (!this.#ended) {
-      this.#detach();
-      this._socket.close(CLOSE_NORMAL);
-    }
+    this.#detach();
+    this._socket.close(CLOSE_NORMAL);
   }
 
   /** It is of no use: closes it, and doesn't wait for a close handshake that may never come. */
   _giveUp(code: Problem["code"], message: string): void {
-    if (!this.#ended) {
-      this._events._onProblem({ code, message });
+    this._events._onProblem({ code, message });
+    const { onclose } = this._socket;
+    if (onclose) {
+      onclose({ code: ABNORMAL });
       this._socket.close();
-      this.#end(ABNORMAL);
     }
   }
 
-  #receive(data: unknown): void {
-    this.#answer._clear();
-    const message = parseMessage(data);
-    if ("pong" in message) {
-      this.#heartbeat._pong();
-    } else {
-      this._events._onMessage(message);
-    }
+  #pingLater(): void {
+    this.#ping._set(PING_EVERY_MS, () => this._check());
   }
 
   /** Is given up unless the server opens it, or says something, within 10 s. */
@@ -113,18 +118,12 @@ export class Socket {
     this.#answer._set(ANSWER_WITHIN_MS, () => this._giveUp("NO_ANSWER", "no answer in 10 s"));
   }
 
-  #end(code: number): void {
-    if (!this.#ended) {
-      this.#detach();
-      this._events._onClosed(code);
-    }
-  }
-
   #detach(): void {
-    this.#ended = true;
-    this.#heartbeat._stop();
-    this.#answer._clear();
-    const { _socket: socket } = this;
+    this.#isOpen = false;
+    for (const timer of [this.#ping, this.#pong, this.#answer]) {
+      timer._clear();
+    }
+    const socket = this._socket;
     socket.onopen = socket.onmessage = socket.onclose = null;
   }
 }

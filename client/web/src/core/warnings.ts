@@ -1,14 +1,17 @@
 /** Says in the console, once for each cause, what whoever runs the page has to set right. */
 import type { Problem } from "./problem.js";
 
+const ORIGIN = "is the page's origin in allowed-origins?";
+
+/** What to look at, where code and message don't say it. */
 const HINTS: Readonly<Record<string, string>> = {
-  TOKEN_FAILED: "the page gives no token",
-  UNAUTHORIZED: "the broker refuses the token",
-  FORBIDDEN: "the token doesn't name the task",
-  BLOCKED: "no WebSocket; is a proxy in the way? is the page's origin in allowed-origins?",
-  POLL_FAILED: "no answer; is the page's origin in allowed-origins?",
-  NOT_FOUND: "no broker answers there; is `url` right?",
-  ORIGIN_NOT_ALLOWED: "is the page's origin in allowed-origins?",
+  TOKEN_FAILED: "",
+  UNAUTHORIZED: "",
+  FORBIDDEN: "",
+  BLOCKED: "is a proxy in the way? " + ORIGIN,
+  POLL_FAILED: ORIGIN,
+  NOT_FOUND: "is `url` right?",
+  ORIGIN_NOT_ALLOWED: ORIGIN,
 };
 
 export class Warnings {
@@ -18,7 +21,7 @@ export class Warnings {
   _give({ code, message, taskId }: Pick<Problem, "message" | "taskId"> & { code: string }): void {
     if (Object.hasOwn(HINTS, code) && !this.#given.has(code)) {
       this.#given.add(code);
-      console.warn(`progressd: ${HINTS[code]} (${code}: ${message})`, taskId ?? "");
+      console.warn(`progressd: ${code}: ${message} ${HINTS[code]}`, taskId ?? "");
     }
   }
 }
