@@ -73,27 +73,23 @@ export class ProgressClient extends ProgressEventTarget {
       _tokens: tokens,
       _revOf: (taskId: string) => this.#tasks._get(taskId)?._state.rev ?? null,
       _onProblem: (problem: Problem) => this.#report(problem),
+      _onChange: () => this.#update(),
       _onRefused: (taskId: string, code: string, message: string, isRetried: boolean) =>
         this.#tasks._change(taskId, (task) => task._refuse({ code, message, isRetried })),
     };
-    this.#tasks = new Tasks(
-      (type, detail) => this.#emit(type, detail),
-      () => this.#update(),
-    );
+    this.#tasks = new Tasks(this.#emit, owner._onChange);
     this.#connection = new Connection(
       () => new (options.WebSocket ?? globalThis.WebSocket)(webSocketUrl(url)),
       {
+        ...owner,
         _onOpen: () => this.#subscriptions._opened(this.#tasks._ids()),
         _onMessage: (message) => this.#received(message),
-        _onProblem: owner._onProblem,
-        _onSlow: () => this.#update(),
         _onClosed: (code, cause) => this.#closed(code, cause),
       },
     );
     this.#subscriptions = new Subscriptions({
       ...owner,
       _send: (message) => this.#connection._send(message),
-      _onOverflow: () => this.#update(),
       _onUnanswered: () => this.#connection._replace(),
     });
     this.#poller = new Poller({
@@ -181,9 +177,7 @@ export class ProgressClient extends ProgressEventTarget {
     this.#update();
   }
 
-  #emit: Emit = (type, detail) => {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
-  };
+  #emit: Emit = (type, detail) => this.dispatchEvent(new CustomEvent(type, { detail }));
 
   /** Sets going what should run as things stand, and stops what shouldn't. */
   #update(): void {
@@ -203,9 +197,7 @@ export class ProgressClient extends ProgressEventTarget {
     this.#poller._follow(
       this.#connection._phase === "blocked" || this.#connection._isSlow
         ? wanted
-        : overflow.size === 0
-          ? []
-          : wanted.filter((taskId) => overflow.has(taskId)),
+        : wanted.filter((taskId) => overflow.has(taskId)),
     );
     const previous = this.#status;
     const connection = (this.#status = this.#statusNow());

@@ -4,8 +4,7 @@
  * A lost connection is tried for again after a pause: at most 5 times, from 1 s, doubling, with
  * full jitter. Then it counts as blocked, and is tried for every 60 s. One that has not been of use
  * yet is slow after an attempt in vain, or after 1.5 s: nobody should wait for it with an empty page.
- * `confirm()` says that a
- * connection is of use; when it has been for 10 s, the 5 attempts are there again, so that a server
+ * `confirm()` says that a connection is of use; when it has been for 10 s, the 5 attempts are there again, so that a server
  * that takes connections only to drop them isn't run down.
  */
 import type { ClientMessage } from "./protocol.js";
@@ -24,15 +23,14 @@ const AFTER_MAX_MS = 600_000;
 export type Phase = "off" | "connecting" | "live" | "blocked";
 
 export class Connection {
-  #phase: Phase = "off";
+  _phase: Phase = "off";
   #socket: Socket | null = null;
   /** When the server wants it back, as it said before it closes. */
   #returnAt: number | null = null;
   /** The pause is one that the server asked for. */
   #toldToWait = false;
-  /** What has to be there before it connects again; and that it would connect now. */
-  #awaited: Promise<unknown> | null = null;
-  #isDue = false;
+  /** What has to be there before it connects again. */
+  #awaited: Promise<void> | null = null;
   readonly #backoff = new Backoff();
   readonly #pause = new Timer();
   readonly #stable = new Timer();
@@ -47,17 +45,13 @@ export class Connection {
     private readonly _open: () => WebSocketLike,
     private readonly _events: SocketEvents & {
       /** There is no connection of use yet, although there should be. */
-      _onSlow(): void;
+      _onChange(): void;
     },
   ) {}
 
-  get _phase(): Phase {
-    return this.#phase;
-  }
-
   /** The first connection takes its time. */
   get _isSlow(): boolean {
-    return this.#isSlow && this.#phase === "connecting";
+    return this.#isSlow && this._phase === "connecting";
   }
 
   /**
@@ -66,19 +60,16 @@ export class Connection {
    * @param isBlocked it is known to be blocked
    */
   _start(isBlocked: boolean): void {
-    if (this.#phase !== "off") {
-      return;
-    }
     this.#backoff._reset();
     this.#isSlow = false;
     if (isBlocked) {
-      this.#phase = "blocked";
+      this._phase = "blocked";
       this.#pause._set(BLOCKED_PAUSE_MS, () => this.#connect());
     } else {
-      this.#phase = "connecting";
+      this._phase = "connecting";
       this.#slow._set(SLOW_MS, () => {
         this.#isSlow = true;
-        this._events._onSlow();
+        this._events._onChange();
       });
       this.#connect();
     }
@@ -93,26 +84,16 @@ export class Connection {
     this.#socket = null;
     this.#returnAt = null;
     this.#awaited = null;
-    this.#isDue = false;
-    this.#phase = "off";
+    this._phase = "off";
   }
 
   _send(message: ClientMessage): void {
     this.#socket?._send(message);
   }
 
-  /** Doesn't connect again before the promise has settled. */
-  _waitFor(awaited: Promise<unknown>): void {
+  /** Doesn't connect again before the promise is fulfilled, which must not be rejected. */
+  _waitFor(awaited: Promise<void>): void {
     this.#awaited = awaited;
-    const go = () => {
-      if (this.#awaited === awaited) {
-        this.#awaited = null;
-        if (this.#isDue) {
-          this.#connect();
-        }
-      }
-    };
-    awaited.then(go, go);
   }
 
   /** The connection leaves requests without an answer: takes another one. */
@@ -122,11 +103,11 @@ export class Connection {
 
   /** The server serves what the connection is for. */
   _confirm(): void {
-    if (this.#socket && this.#phase !== "live") {
+    if (this.#socket) {
       this.#stable._set(STABLE_MS, () => this.#backoff._reset());
       this.#slow._clear();
       this.#isSlow = false;
-      this.#phase = "live";
+      this._phase = "live";
     }
   }
 
@@ -142,7 +123,7 @@ export class Connection {
    * @param again all attempts are there again
    */
   _wake(again: boolean): void {
-    if (again && this.#phase !== "blocked") {
+    if (again && this._phase !== "blocked") {
       this.#backoff._reset();
     }
     this.#socket?._check();
@@ -153,8 +134,14 @@ export class Connection {
   }
 
   #connect(): void {
-    this.#isDue = this.#awaited !== null;
-    if (this.#isDue) {
+    const awaited = this.#awaited;
+    if (awaited) {
+      void awaited.then(() => {
+        if (this.#awaited === awaited) {
+          this.#awaited = null;
+          this.#connect();
+        }
+      });
       return;
     }
     try {
@@ -176,7 +163,7 @@ export class Connection {
     this.#returnAt = null;
     this.#toldToWait = toldMs !== null;
     const isBlocked = toldMs === null && this.#backoff._attempts >= ATTEMPTS_MAX;
-    this.#phase = isBlocked ? "blocked" : "connecting";
+    this._phase = isBlocked ? "blocked" : "connecting";
     const pause = isBlocked ? BLOCKED_PAUSE_MS : (toldMs ?? 0) + this.#backoff._next();
     this.#pause._set(pause, () => this.#connect());
     this._events._onClosed(code, cause);

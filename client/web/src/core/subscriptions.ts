@@ -32,7 +32,7 @@ export interface SubscriptionsOwner {
   /** The server doesn't let us watch the task; never, or, if it is `retried`, not now. */
   _onRefused(taskId: string, code: string, message: string, isRetried: boolean): void;
   /** The server watches no more tasks on this connection than it does. */
-  _onOverflow(): void;
+  _onChange(): void;
   /** The server leaves requests without an answer. */
   _onUnanswered(): void;
 }
@@ -55,8 +55,8 @@ export class Subscriptions {
   readonly #subscriptions = new Map<string, Subscription>();
   /** All that were subscribed to since the connection is open. */
   readonly #known = new Set<string>();
-  /** The tasks that the server had no room for on this connection. */
-  readonly #overflow = new Set<string>();
+  /** The tasks that the server had no room for: they have to be asked about in another way. */
+  readonly _overflow = new Set<string>();
   /** The pauses of the tasks whose last request was refused. */
   readonly #backoffs = new Map<string, Backoff>();
   /** What is to be subscribed to, and unsubscribed from, with the next messages. */
@@ -68,11 +68,6 @@ export class Subscriptions {
   #isSingle = false;
 
   constructor(private readonly _owner: SubscriptionsOwner) {}
-
-  /** Those that the server had no room for: they have to be asked about in another way. */
-  get _overflow(): ReadonlySet<string> {
-    return this.#overflow;
-  }
 
   /** The connection is open: subscribes to the tasks. */
   _opened(taskIds: Iterable<string>): void {
@@ -87,7 +82,7 @@ export class Subscriptions {
     this.#isOpen = false;
     this.#isSingle = false;
     this.#gathering._clear();
-    for (const set of [this.#known, this.#overflow, this.#joining, this.#leaving]) {
+    for (const set of [this.#known, this._overflow, this.#joining, this.#leaving]) {
       set.clear();
     }
     for (const taskId of [...this.#subscriptions.keys()]) {
@@ -107,7 +102,7 @@ export class Subscriptions {
     if (this.#isOpen && !this.#subscriptions.has(taskId)) {
       this.#known.add(taskId);
       this.#leaving.delete(taskId);
-      this.#overflow.delete(taskId);
+      this._overflow.delete(taskId);
       this.#subscriptions.set(taskId, {
         _timer: new Timer(),
         _token: null,
@@ -131,11 +126,11 @@ export class Subscriptions {
   /** Unsubscribes from a task, and leaves its room to another. */
   _remove(taskId: string): void {
     this.#backoffs.delete(taskId);
-    this.#overflow.delete(taskId);
+    this._overflow.delete(taskId);
     if (this.#drop(taskId)) {
       this.#leaving.add(taskId);
       this.#gather();
-      for (const next of this.#overflow) {
+      for (const next of this._overflow) {
         this._add(next);
         break;
       }
@@ -189,16 +184,16 @@ export class Subscriptions {
     if (code === "INVALID_MESSAGE" && !this.#isSingle && !subscription?._isConfirmed) {
       // The server is older than messages about several tasks.
       this.#isSingle = true;
-      this.#allAsked().forEach((asked) => this.#ask(asked));
+      this.#forAllAsked((asked) => this.#ask(asked));
     } else if (!subscription) {
       // It can't have read whom it was about: what has no answer yet may have been it.
       if (code === "RATE_LIMITED") {
-        this.#allAsked().forEach((asked) => this.#retry(asked));
+        this.#forAllAsked((asked) => this.#retry(asked));
       }
     } else if (code === "TOO_MANY_SUBSCRIPTIONS") {
       this.#drop(taskId);
-      this.#overflow.add(taskId);
-      this._owner._onOverflow();
+      this._overflow.add(taskId);
+      this._owner._onChange();
     } else if (code === "UNAUTHORIZED") {
       tokens._refused(subscription._token, taskId);
       this.#pause(taskId, subscription, tokens._pauseFor(taskId));
@@ -215,10 +210,12 @@ export class Subscriptions {
     }
   }
 
-  #allAsked(): string[] {
-    return [...this.#subscriptions]
-      .filter(([, { _isAsked: isAsked }]) => isAsked)
-      .map(([taskId]) => taskId);
+  #forAllAsked(action: (taskId: string) => void): void {
+    for (const [taskId, { _isAsked: isAsked }] of this.#subscriptions) {
+      if (isAsked) {
+        action(taskId);
+      }
+    }
   }
 
   /** Subscribes as soon as other tasks that are due at about the same time are known, too. */
