@@ -23,6 +23,7 @@ const { outputFiles } = await build({
     target: "es2022",
     jsx: "automatic",
     mangleProps: /^_/,
+    minifyIdentifiers: true,
     sourcemap: "linked",
     write: false,
 });

@@ -36,7 +36,7 @@ export class Poller {
   readonly #loops = new Map<string, PollLoop>();
   /** The polls that are under way, and those that wait for one of them to end. */
   #polls = 0;
-  readonly #queue: (() => Promise<void>)[] = [];
+  readonly #queue: (() => void)[] = [];
 
   constructor(private readonly _owner: PollerOwner) {}
 
@@ -62,7 +62,7 @@ export class Poller {
     }
     for (const taskId of taskIds) {
       if (!this.#loops.has(taskId)) {
-        const loop = new PollLoop(taskId, this._owner, (poll) => this.#enqueue(poll));
+        const loop = new PollLoop(taskId, this._owner, (poll) => this.#inTurn(poll));
         this.#loops.set(taskId, loop);
         loop._now();
       }
@@ -76,19 +76,14 @@ export class Poller {
     }
   }
 
-  #enqueue(poll: () => Promise<void>): void {
-    this.#queue.push(poll);
-    if (this.#polls < POLLS_MAX) {
-      void this.#work();
+  async #inTurn(poll: () => Promise<void>): Promise<void> {
+    while (this.#polls >= POLLS_MAX) {
+      await new Promise<void>((resolve) => this.#queue.push(resolve));
     }
-  }
-
-  async #work(): Promise<void> {
     this.#polls++;
-    for (let poll = this.#queue.shift(); poll; poll = this.#queue.shift()) {
-      await poll();
-    }
+    await poll();
     this.#polls--;
+    this.#queue.shift()?.();
   }
 }
 
@@ -104,11 +99,11 @@ class PollLoop {
   #asking: AbortController | null = null;
   #stopped = false;
 
-  /** @param _enqueue calls back when there is a turn for a poll */
+  /** @param _inTurn runs a poll when there is a turn for it */
   constructor(
     private readonly _taskId: string,
     private readonly _owner: PollerOwner,
-    private readonly _enqueue: (poll: () => Promise<void>) => void,
+    private readonly _inTurn: (poll: () => Promise<void>) => Promise<void>,
   ) {}
 
   /** Polls at once, unless an answer is being waited for. */
@@ -130,51 +125,44 @@ class PollLoop {
     this.#isPolling = true;
     try {
       const token = await owner._tokens._get(taskId);
-      await new Promise<void>((resolve) =>
-        this._enqueue(async () => {
-          if (!this.#stopped) {
-            await this.#ask(token);
-          }
-          resolve();
-        }),
-      );
+      await this._inTurn(() => this.#ask(token));
     } catch (cause) {
-      if (!this.#stopped) {
-        const message = String(cause);
-        this.#rest(this.#take({ _problem: { code: "TOKEN_FAILED", message, taskId, cause } }, ""));
-      }
+      const message = String(cause);
+      this.#take({ _problem: { code: "TOKEN_FAILED", message, taskId, cause } }, "");
     }
     this.#isPolling = false;
   }
 
   async #ask(token: string): Promise<void> {
     const { _taskId: taskId, _owner: owner } = this;
+    if (this.#stopped) {
+      return;
+    }
     const asking = (this.#asking = new AbortController());
     this.#timer._set(ANSWER_WITHIN_MS, () => asking.abort());
     const rev = owner._revOf(taskId);
     const ask = (init: RequestInit) => owner._ask(taskId, init);
     const result = await poll(ask, taskId, token, rev, asking.signal);
-    if (!this.#stopped) {
-      this.#rest(this.#take(result, token, owner._revOf(taskId) === rev), result._afterMs);
-    }
+    this.#take(result, token, owner._revOf(taskId) === rev);
   }
 
-  /** Waits until the next poll: for as long as the server said, if it did. */
-  #rest(isAnswered: boolean, afterMs = 0): void {
-    const own = isAnswered ? PAUSE_MS : PAUSE_MIN_MS + this.#backoff._next();
-    const pause = Math.min(Math.max(afterMs || own, PAUSE_MIN_MS), PAUSE_MAX_MS);
-    const untilToken = this._owner._tokens._pauseFor(this._taskId);
-    this.#timer._set(Math.max(pause, untilToken), () => this._now());
-  }
-
-  /** Hands on what came of a poll; returns whether there was an answer. */
+  /** Hands on what came of a poll, and waits until the next: for as long as the server said. */
   #take(
-    { _answer: answer, _problem: problem, _refusedWith: refusedWith }: PollResult,
+    {
+      _answer: answer,
+      _problem: problem,
+      _refusedWith: refusedWith,
+      _afterMs: afterMs,
+    }: PollResult,
     token: string,
     isNewest = false,
-  ): boolean {
+  ): void {
     const { _taskId: taskId, _owner: owner } = this;
     const { _tokens: tokens } = owner;
+    if (this.#stopped) {
+      return;
+    }
+    let pause = PAUSE_MS;
     if (problem) {
       owner._onProblem(problem);
     }
@@ -183,19 +171,23 @@ class PollLoop {
       this.#backoff._reset();
       tokens._accepted(taskId);
       owner._onAnswer(taskId, answer, isNewest);
-      return true;
+    } else if (problem) {
+      pause = PAUSE_MIN_MS + this.#backoff._next();
+      if (refusedWith === 401) {
+        tokens._refused(token, taskId);
+      }
+      const isRetried = refusedWith !== 400 && refusedWith !== 403;
+      const isOfToken = refusedWith === 401 || problem.code === "TOKEN_FAILED";
+      if (!isRetried || (isOfToken && tokens._failures(taskId) > 1)) {
+        owner._onRefused(taskId, problem.code, problem.message, isRetried);
+      }
+      if (isRetried) {
+        owner._onFailed(taskId);
+      }
     }
-    if (refusedWith === 401) {
-      tokens._refused(token, taskId);
+    pause = Math.min(Math.max(afterMs || pause, PAUSE_MIN_MS), PAUSE_MAX_MS);
+    if (!this.#stopped) {
+      this.#timer._set(Math.max(pause, tokens._pauseFor(taskId)), () => this._now());
     }
-    const isRetried = refusedWith !== 400 && refusedWith !== 403;
-    const isOfToken = refusedWith === 401 || problem?.code === "TOKEN_FAILED";
-    if (problem && (!isRetried || (isOfToken && tokens._failures(taskId) > 1))) {
-      owner._onRefused(taskId, problem.code, problem.message, isRetried);
-    }
-    if (isRetried) {
-      owner._onFailed(taskId);
-    }
-    return false;
   }
 }

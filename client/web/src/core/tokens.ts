@@ -253,14 +253,15 @@ function readToken(text: string, asked: string): Token {
     // The server will say what is wrong with it.
   }
   const { tasks, exp } = isObject(claims) ? claims : {};
-  const names = Array.isArray(tasks) ? tasks.filter((name) => typeof name === "string") : [];
-  const exact = new Set<string>(names);
+  const names: string[] = Array.isArray(tasks)
+    ? tasks.filter((name) => typeof name === "string")
+    : [];
+  const exact = new Set([asked, ...names]);
   const prefixes = names.filter((name) => name.endsWith("*")).map((name) => name.slice(0, -1));
   return {
     _text: text,
-    _isShared: prefixes.length > 0 || exact.size > 1 || (exact.size === 1 && !exact.has(asked)),
-    _names: (taskId) =>
-      taskId === asked || exact.has(taskId) || prefixes.some((prefix) => taskId.startsWith(prefix)),
+    _isShared: exact.size > 1,
+    _names: (taskId) => exact.has(taskId) || prefixes.some((prefix) => taskId.startsWith(prefix)),
     _expiresAt: Math.max(typeof exp === "number" ? exp * 1000 : Infinity, Date.now() + FRESH_MS),
     _isOld: false,
   };
