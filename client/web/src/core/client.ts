@@ -195,9 +195,7 @@ export class ProgressClient extends ProgressEventTarget {
     }
     const { _overflow: overflow } = this.#subscriptions;
     this.#poller._follow(
-      this.#connection._phase === "blocked" || this.#connection._isSlow
-        ? wanted
-        : wanted.filter((taskId) => overflow.has(taskId)),
+      this.#connection._isLate ? wanted : wanted.filter((taskId) => overflow.has(taskId)),
     );
     const previous = this.#status;
     const connection = (this.#status = this.#statusNow());
@@ -207,16 +205,19 @@ export class ProgressClient extends ProgressEventTarget {
   }
 
   #statusNow(): ConnectionStatus {
-    switch (this.#connection._phase) {
-      case "off":
-        return "idle";
-      case "live":
-        return "live";
-      case "connecting":
-        return isOffline() ? "offline" : this.#poller._isAnswered ? "polling" : "reconnecting";
-      case "blocked":
-        return isOffline() || this.#poller._failing ? "offline" : "polling";
+    const { _phase: phase } = this.#connection;
+    if (phase === "off") {
+      return "idle";
     }
+    if (phase === "live") {
+      return phase;
+    }
+    const isBlocked = phase === "blocked";
+    return isOffline() || (isBlocked && this.#poller._failing)
+      ? "offline"
+      : isBlocked || this.#poller._isAnswered
+        ? "polling"
+        : "reconnecting";
   }
 
   #report(problem: Problem): void {
@@ -265,8 +266,7 @@ export class ProgressClient extends ProgressEventTarget {
       answer?._problems.forEach((problem) => this.#report(problem));
       this.#tasks._polled(taskId, answer, isNewest);
     }
-    const { _phase: phase, _isSlow: isSlow } = this.#connection;
-    if ((phase === "blocked" || isSlow) && !this.#memory._isBlocked) {
+    if (this.#connection._isLate && !this.#memory._isBlocked) {
       this.#memory._isBlocked = true;
     }
     this.#update();
@@ -282,22 +282,20 @@ export class ProgressClient extends ProgressEventTarget {
     }
     if (closeCode === CLOSE_UNAUTHORIZED) {
       this.#subscriptions._retireTokens();
-      this.#connection._waitFor(this.#tokenThere());
+      const _taskIds = this.#tasks._unsettled();
+      // Until there is a token to subscribe with, or can't be one now.
+      this.#connection._waitFor(
+        new Promise((resolve) => {
+          const done = () => resolve();
+          this.#tokens._request({ _taskIds, _give: done, _fail: done });
+        }),
+      );
     }
     if (this.#connection._phase === "blocked") {
       this.#warnings._give({ code: "BLOCKED", message });
     }
     this.#disconnected();
     this.#update();
-  }
-
-  /** Settles when there is a token to subscribe with, or can't be one now. */
-  #tokenThere(): Promise<void> {
-    const taskIds = this.#tasks._unsettled();
-    return new Promise((resolve) => {
-      const done = () => resolve();
-      this.#tokens._request({ _taskIds: taskIds, _give: done, _fail: done });
-    });
   }
 
   #disconnected(): void {

@@ -49,9 +49,9 @@ export class Connection {
     },
   ) {}
 
-  /** The first connection takes its time. */
-  get _isSlow(): boolean {
-    return this.#isSlow && this._phase === "connecting";
+  /** It is blocked, or the first connection takes its time. */
+  get _isLate(): boolean {
+    return this._phase === "blocked" || (this.#isSlow && this._phase === "connecting");
   }
 
   /**

@@ -14,25 +14,22 @@ export class TransportMemory {
 
   /** WebSocket didn't get through lately. */
   get _isBlocked(): boolean {
-    return Date.now() - Number(this.#storage?.getItem(this.#key)) < REMEMBERED_MS;
+    const since = this.#stored((storage) => storage.getItem(this.#key));
+    return Date.now() - Number(since) < REMEMBERED_MS;
   }
 
   set _isBlocked(isBlocked: boolean) {
-    try {
-      if (isBlocked) {
-        this.#storage?.setItem(this.#key, String(Date.now()));
-      } else {
-        this.#storage?.removeItem(this.#key);
-      }
-    } catch {
-      // It is full: then it is found out again.
-    }
+    this.#stored((storage) =>
+      isBlocked ? storage.setItem(this.#key, String(Date.now())) : storage.removeItem(this.#key),
+    );
   }
 
-  /** None in Node and in workers, nor where the user forbids it. */
-  get #storage(): Storage | null {
+  /** Uses the tab's storage; none in Node and in workers, nor where it is full or forbidden. */
+  #stored<Result>(use: (storage: Storage) => Result): Result | null {
     try {
-      return (globalThis as { document?: unknown }).document ? globalThis.sessionStorage : null;
+      return (globalThis as { document?: unknown }).document
+        ? use(globalThis.sessionStorage)
+        : null;
     } catch {
       return null;
     }
