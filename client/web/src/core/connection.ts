@@ -98,7 +98,7 @@ export class Connection {
 
   /** The connection leaves requests without an answer: takes another one. */
   _replace(): void {
-    this.#socket?._giveUp("NO_ANSWER", "requests without an answer");
+    this.#socket?._giveUp("NO_ANSWER");
   }
 
   /** The server serves what the connection is for. */

@@ -54,7 +54,7 @@ export class Poller {
   /** Polls these tasks, and no others. */
   _follow(taskIds: readonly string[]): void {
     const wanted = new Set(taskIds);
-    for (const [taskId, loop] of [...this.#loops]) {
+    for (const [taskId, loop] of this.#loops) {
       if (!wanted.has(taskId)) {
         this.#loops.delete(taskId);
         loop._stop();

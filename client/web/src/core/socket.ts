@@ -87,7 +87,7 @@ export class Socket {
     if (this.#isOpen) {
       this.#pingLater();
       if (!this.#pong._running) {
-        this.#pong._set(ANSWER_WITHIN_MS, () => this._giveUp("NO_PONG", "no pong in 10 s"));
+        this.#pong._set(ANSWER_WITHIN_MS, () => this._giveUp("NO_PONG"));
         this._send({ type: "ping", timestamp: Date.now() });
       }
     }
@@ -100,8 +100,8 @@ export class Socket {
   }
 
   /** It is of no use: closes it, and doesn't wait for a close handshake that may never come. */
-  _giveUp(code: Problem["code"], message: string): void {
-    this._events._onProblem({ code, message });
+  _giveUp(code: Problem["code"]): void {
+    this._events._onProblem({ code, message: "silent for 10 s" });
     const { onclose } = this._socket;
     if (onclose) {
       onclose({ code: ABNORMAL });
@@ -115,7 +115,7 @@ export class Socket {
 
   /** Is given up unless the server opens it, or says something, within 10 s. */
   #expectAnswer(): void {
-    this.#answer._set(ANSWER_WITHIN_MS, () => this._giveUp("NO_ANSWER", "no answer in 10 s"));
+    this.#answer._set(ANSWER_WITHIN_MS, () => this._giveUp("NO_ANSWER"));
   }
 
   #detach(): void {

@@ -79,13 +79,12 @@ export class Subscriptions {
 
   /** The connection is gone. */
   _closed(): void {
-    this.#isOpen = false;
-    this.#isSingle = false;
+    this.#isOpen = this.#isSingle = false;
     this.#gathering._clear();
     for (const set of [this.#known, this._overflow, this.#joining, this.#leaving]) {
       set.clear();
     }
-    for (const taskId of [...this.#subscriptions.keys()]) {
+    for (const taskId of this.#subscriptions.keys()) {
       this.#drop(taskId);
     }
   }
@@ -130,9 +129,9 @@ export class Subscriptions {
     if (this.#drop(taskId)) {
       this.#leaving.add(taskId);
       this.#gather();
-      for (const next of this._overflow) {
+      const [next] = this._overflow;
+      if (next) {
         this._add(next);
-        break;
       }
     }
   }
@@ -196,7 +195,7 @@ export class Subscriptions {
       this._owner._onChange();
     } else if (code === "UNAUTHORIZED") {
       tokens._refused(subscription._token, taskId);
-      this.#pause(taskId, subscription, tokens._pauseFor(taskId));
+      this.#pause(taskId, tokens._pauseFor(taskId));
       // One refusal may be a matter of clocks; not that of the fresh token after it.
       if (tokens._failures(taskId) > 1) {
         this._owner._onRefused(taskId, code, message, true);
@@ -245,7 +244,7 @@ export class Subscriptions {
       const subscription = this.#subscriptions.get(taskId);
       const pause = tokens._pauseFor(taskId);
       if (subscription && pause > 0) {
-        this.#pause(taskId, subscription, pause);
+        this.#pause(taskId, pause);
       } else if (subscription) {
         subscription._isWaiting = true;
         taskIds.push(taskId);
@@ -282,7 +281,7 @@ export class Subscriptions {
         this.#subscribe(token, [taskId]);
         continue;
       }
-      this.#pause(taskId, subscription, tokens._pauseFor(taskId));
+      this.#pause(taskId, tokens._pauseFor(taskId));
       if (!isConfirmed && tokens._failures(taskId) > 1) {
         onRefused(taskId, "TOKEN_FAILED", message, true);
       }
@@ -345,10 +344,11 @@ export class Subscriptions {
   #retry(taskId: string): void {
     const backoff = this.#backoffs.get(taskId) ?? new Backoff();
     this.#backoffs.set(taskId, backoff);
-    this.#pause(taskId, this.#subscriptions.get(taskId)!, backoff._next());
+    this.#pause(taskId, backoff._next());
   }
 
-  #pause(taskId: string, subscription: Subscription, ms: number): void {
+  #pause(taskId: string, ms: number): void {
+    const subscription = this.#subscriptions.get(taskId)!;
     subscription._isAsked = false;
     subscription._unanswered = 0;
     subscription._timer._set(ms, () => this.#ask(taskId));

@@ -116,7 +116,7 @@ export class Tasks {
     }
     const { taskId, stage } = state;
     const { _emit: emit } = this;
-    const isNewStage = stage !== before.stage && stage !== null;
+    const isNewStage = stage !== null && stage !== before.stage;
     if (begins) {
       emit("ProgressReset", { taskId, state });
     }
