@@ -43,8 +43,7 @@ export class Broker {
       ...["--state-dir", `${this.directory}/state`, "--redis-url", this.redisUrl],
       ...["--jwt-key", `HS256:${this.keyFile}`, "--web-root", page],
       // So that what nobody tells the broker of is found within the tests' time, and tokens expire.
-      ...["--resync-interval", "1", "--jwt-leeway", "1", "--drain-timeout", "0",
-      ...this.options],
+      ...["--resync-interval", "1", "--jwt-leeway", "1", "--drain-timeout", "0", ...this.options],
     ]);
     this.#process = broker;
     const addressOf = (message: string) =>
