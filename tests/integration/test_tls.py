@@ -69,7 +69,8 @@ def test_a_watcher_by_wss_sees_what_one_by_ws_sees(broker, redis, certificate):
         job.publish("complete", resultUrl="https://a.example/1", duration=1)
         ends = [client.recv_until(lambda message: message["type"] == "complete")
                 for client in (secure, plain)]
-        assert ends[0] == ends[1]
+        # Updates that a newer one overtook are left out, as either client reads.
+        assert ends[0][-1] == ends[1][-1]
 
 
 def test_a_poll_by_https_and_an_idle_connection_that_asks_again(broker, redis, certificate):
