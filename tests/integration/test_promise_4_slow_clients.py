@@ -19,7 +19,8 @@ from support.ws_client import PING, WsClient, encode_frame
 
 RATE = 1000
 STALL_SECONDS = 10
-GROWTH_MAX = 64 * 1024
+# A queue of what is published meanwhile would be 3.5 MB a client; the allocator takes 132 kB at once.
+GROWTH_MAX = 256 * 1024
 TASK = "slow"
 
 
@@ -129,7 +130,7 @@ def test_many_slow_clients_hold_no_more_than_a_frame_each(redis, broker):
             job.publish_all([large] * 1000)
         last = n_of(job.update(2))
         growth = {pid: broker.memory(pid) - size for pid, size in memory.items()}
-        assert max(growth.values()) < 4 * GROWTH_MAX, growth
+        assert max(growth.values()) < GROWTH_MAX, growth
         for member in members:
             crowd.go_on(member)
         crowd.read_until(lambda: all(member.ns()[-1] == last for member in members))
@@ -145,4 +146,4 @@ def test_a_client_that_floods_with_pings_and_never_reads_is_read_no_further(redi
             for _ in range(100):
                 client.send_raw(pings)
         growth = {pid: broker.memory(pid) - size for pid, size in memory.items()}
-        assert max(growth.values()) < 4 * GROWTH_MAX, growth
+        assert max(growth.values()) < GROWTH_MAX, growth
